@@ -1,0 +1,67 @@
+# Works on a bare machine with GNU make and Python 3.11 to 3.14. `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DIR ?=
+MODEL ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.demo ## review the sample project with the offline reviewer; DIR=path another one, MODEL=name a real model
+	$(BIN)/wink demo $(if $(DIR),'$(DIR)') $(if $(MODEL),--model '$(MODEL)')
+
+test: $(VENV)/.dev ## run every test; less than 100 % of lines and branches is a failure
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(VENV)/.dev ## ruff, mypy --strict and the import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## measure; the last line of each benchmark is JSON
+	for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+
+lock: $(VENV)/.dev ## resolve requirements-dev.lock anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra flower --group dev --universal --python-version 3.11 \
+	  --upgrade --quiet --custom-compile-command 'make lock' --output-file requirements-dev.lock
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .wink .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Older pips may install what is already there again: a stamp, not pip, tells whether there is something to do.
+$(VENV)/.demo: pyproject.toml requirements-dev.lock | $(BIN)/pip
+	$(BIN)/pip install --quiet --constraint requirements-dev.lock --editable '.[demo]'
+	touch $@
+
+# The lock file holds the build backend as well, so the build needs no environment of its own.
+$(VENV)/.dev: pyproject.toml requirements-dev.lock | $(BIN)/pip
+	$(BIN)/pip install --quiet --requirement requirements-dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(BIN)/pip:
+	@command -v '$(PYTHON)' >/dev/null || { \
+	  echo "make: '$(PYTHON)' is not on PATH: install Python 3.11 to 3.14 (Debian, Ubuntu: apt-get install python3 python3-venv)," \
+	    "or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+	  echo "make: '$(PYTHON)' is $$('$(PYTHON)' --version 2>&1), wink-tasks needs Python 3.11 to 3.14:" \
+	    "install one of them and name it: make PYTHON=python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' cannot create virtual environments: install its venv module" \
+	    "(Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	'$(PYTHON)' -m venv --clear $(VENV)

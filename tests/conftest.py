@@ -1,0 +1,9 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# Time is no part of a property: on a busy machine any example may be slow.
+settings.register_profile("wink", deadline=None)
+settings.load_profile("wink")

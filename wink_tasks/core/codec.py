@@ -1,0 +1,46 @@
+"""Events as canonical JSON. Old versions are lifted to the present one before they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from wink_tasks.core.errors import LedgerFormatError
+from wink_tasks.core.events import AnyEvent, Json
+
+VERSION: Final = 1
+LARGEST_EVENT: Final = 1_000_000
+
+Upcaster = Callable[[dict[str, Json]], dict[str, Json]]
+UPCASTERS: Final[Mapping[int, Upcaster]] = {}
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(value: object) -> bytes:
+    """`value` (an event, or anything of JSON) as JSON: the same value gives the same bytes."""
+    return _encoder.encode(value)
+
+
+def decode_event(data: bytes, version: int = VERSION, upcasters: Mapping[int, Upcaster] = UPCASTERS) -> AnyEvent:
+    """The event in `data`, which was written by format `version`; `upcasters[n]` lifts version n to n + 1.
+
+    Raises LedgerFormatError for a version of the future, an unknown event, or JSON that does not fit.
+    """
+    if version > max(upcasters, default=VERSION - 1) + 1:
+        message = f"the ledger has format version {version}, this process reads up to {VERSION}: upgrade wink-tasks here"
+        raise LedgerFormatError(message)
+    try:
+        if version == VERSION and VERSION not in upcasters:
+            return _decoder.decode(data)
+        fields = msgspec.json.decode(data, type=dict[str, Json])
+        for step in range(version, max(upcasters) + 1):
+            fields = upcasters[step](fields)
+        event: AnyEvent = msgspec.convert(fields, AnyEvent)
+        return event
+    except msgspec.MsgspecError as error:
+        message = f"not an event of format version {version}: {error}; the entry begins {data[:80]!r}"
+        raise LedgerFormatError(message) from error

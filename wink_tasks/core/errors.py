@@ -1,0 +1,270 @@
+"""The one tree of errors: what went wrong, whose fault it is, and whether trying again may help."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Fault = Literal["caller", "model", "provider", "infrastructure", "us"]
+
+
+class WinkError(Exception):
+    """Base of every error that wink-tasks raises."""
+
+    fault: ClassVar[Fault] = "us"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(WinkError):
+    """A setting, an installation or an environment cannot work as it is."""
+
+    fault = "caller"
+
+
+class DeclarationError(ConfigurationError):
+    """A prompt, a section or a tool is declared in a way that can never run."""
+
+
+class ContractViolationError(WinkError):
+    """A `require`, `ensure` or `invariant` of our own does not hold."""
+
+
+class IllegalTransitionError(WinkError):
+    """A machine was asked for a step that its table does not have; nothing has changed."""
+
+
+class LedgerFormatError(WinkError):
+    """A ledger holds an event that this version cannot read; upgrade this process."""
+
+    fault = "infrastructure"
+
+
+class ParametersInvalidError(WinkError, ValueError):
+    """The arguments do not fit the prompt's or the tool's parameters."""
+
+    fault = "caller"
+
+
+class NotCallableError(WinkError, TypeError):
+    """A prompt was called like a function, which would run it outside of every guarantee."""
+
+    fault = "caller"
+
+
+class UnsupportedError(WinkError):
+    """The call asks for something that this version does not do."""
+
+    fault = "caller"
+
+
+class UnknownPromptError(WinkError, LookupError):
+    """No prompt of that name is declared in this process."""
+
+    fault = "caller"
+
+
+class UnknownToolError(WinkError, LookupError):
+    """No tool of that name is declared in this process."""
+
+    fault = "caller"
+
+
+class UnknownRunError(WinkError, LookupError):
+    """No evaluation has that id in this tenant."""
+
+    fault = "caller"
+
+
+class UnknownSessionError(WinkError, LookupError):
+    """No session has that name in this tenant."""
+
+    fault = "caller"
+
+
+class SessionExpiredError(UnknownSessionError):
+    """The session was dropped when its retention ended."""
+
+
+class DuplicateError(WinkError):
+    """The id is taken by another session, tenant or task."""
+
+    fault = "caller"
+
+
+class SessionBusyError(WinkError):
+    """The session runs another evaluation, and `busy="reject"` asked not to wait."""
+
+    fault = "caller"
+    retryable = True
+
+
+class BlockingInTaskError(WinkError, RuntimeError):
+    """A task waited for another one, which would hold a worker for nothing."""
+
+    fault = "caller"
+
+
+class RunTimeoutError(WinkError, TimeoutError):
+    """The evaluation did not end within the time that the caller was willing to wait."""
+
+    fault = "caller"
+    retryable = True
+
+
+class LedgerUnavailableError(WinkError, ConnectionError):
+    """The Redis that holds the ledgers cannot be reached or refuses to write."""
+
+    fault = "infrastructure"
+    retryable = True
+
+
+class LeaseLostError(WinkError):
+    """Another worker has claimed the message since; what this one does no longer counts."""
+
+    fault = "infrastructure"
+
+
+class ToolError(WinkError):
+    """Raise it in a tool to tell the model what was wrong with its call."""
+
+    fault = "model"
+
+
+class ProviderError(WinkError):
+    """A model provider did not answer a request."""
+
+    fault = "provider"
+
+
+class ThrottledError(ProviderError):
+    """The provider asks for a pause; `retry_after` is its length in seconds, if it said so."""
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider cannot be reached, answers with an internal error, or breaks off."""
+
+    retryable = True
+
+
+class BreakerOpenError(ProviderUnavailableError):
+    """Too many calls failed lately: none is made until `retry_after` seconds from now."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RequestRejectedError(ProviderError):
+    """The provider refuses this request, and will refuse it again."""
+
+
+class ContextTooLongError(RequestRejectedError):
+    """The request is longer than the model can read."""
+
+
+class EvaluationFailedError(WinkError):
+    """An evaluation ended without a result. `code` is the name of the leaf class."""
+
+    by_code: ClassVar[dict[str, type[EvaluationFailedError]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        EvaluationFailedError.by_code.setdefault(cls.__name__, cls)
+
+    def __init__(self, message: str, *, run_id: str = "", session_id: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or type(self).__name__
+        self.message = message
+        self.run_id = run_id
+        self.session_id = session_id
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return rebuild_failure, (self.code, self.message, self.run_id, self.session_id)
+
+
+class DeadlineExceededError(EvaluationFailedError):
+    """The evaluation's deadline passed."""
+
+    fault = "caller"
+
+
+class BudgetExceededError(EvaluationFailedError):
+    """The evaluation used up its token or money budget."""
+
+    fault = "caller"
+
+
+class TurnLimitError(EvaluationFailedError):
+    """The evaluation made `max_turns` model calls without a result."""
+
+    fault = "model"
+
+
+class ToolFailedError(EvaluationFailedError):
+    """Tools failed too often in a row."""
+
+
+class OutputInvalidError(EvaluationFailedError):
+    """The model's answer did not fit the output type, also after the repair rounds."""
+
+    fault = "model"
+
+
+class ModelRefusedError(EvaluationFailedError):
+    """The model refused to answer."""
+
+    fault = "model"
+
+
+class PromptFailedError(EvaluationFailedError):
+    """The prompt's own code (body, section predicate) raised."""
+
+    fault = "caller"
+
+
+class ParamsChangedError(EvaluationFailedError):
+    """The recorded parameters no longer fit the prompt's signature."""
+
+    fault = "caller"
+
+
+class PriceUnknownError(EvaluationFailedError):
+    """A money budget was set, but nothing tells what the model costs."""
+
+    fault = "caller"
+
+
+class ProviderRejectedError(EvaluationFailedError):
+    """The provider refused the request for good."""
+
+    fault = "provider"
+
+
+class PayloadTooLargeError(EvaluationFailedError):
+    """An event would be larger than the ledger takes (1 MB)."""
+
+    fault = "caller"
+
+
+class DeadLetteredError(EvaluationFailedError):
+    """A step of the evaluation was tried as often as it may be, and is a dead letter now."""
+
+    fault = "infrastructure"
+    retryable = True
+
+
+class CancelledError(EvaluationFailedError):
+    """The evaluation was cancelled."""
+
+    fault = "caller"
+
+
+def rebuild_failure(code: str, message: str, run_id: str = "", session_id: str = "") -> EvaluationFailedError:
+    """The error of class `code`; of the base class where this version does not know the code."""
+    cls = EvaluationFailedError.by_code.get(code, EvaluationFailedError)
+    return cls(message, run_id=run_id, session_id=session_id, code=code)

@@ -1,0 +1,79 @@
+"""Identifiers: their grammar, where they live, and how one id leads to the next.
+
+An evaluation's id is the Celery task id that `.delay()` returns. The first turn's message bears the same id; later
+messages of an evaluation are named after it, so any id that an operator sees leads back to its evaluation.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import crc_hqx
+from collections.abc import Callable
+from uuid import UUID
+
+from wink_tasks.core.errors import ParametersInvalidError
+
+STEP = "~"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}")
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def checked_name(kind: str, value: str) -> str:
+    """`value`, if it may be the name of a session or an evaluation.
+
+    Raises ParametersInvalidError, which tells the grammar.
+    """
+    if _NAME.fullmatch(value) is None:
+        message = (
+            f"{kind} {value!r} is not usable as a name: it takes 1 to 200 letters, digits and any of ._:@/+=-, "
+            f"and starts with a letter or a digit"
+        )
+        raise ParametersInvalidError(message)
+    return value
+
+
+def checked_tenant(value: str) -> str:
+    """`value`, if it may be a tenant. It stands between colons in Redis keys, so it has none itself.
+
+    Raises ParametersInvalidError, which tells the grammar.
+    """
+    if _TENANT.fullmatch(value) is None:
+        message = (
+            f"tenant {value!r} is not usable: it takes 1 to 63 letters, digits and any of ._-, "
+            f"and starts with a letter or a digit"
+        )
+        raise ParametersInvalidError(message)
+    return value
+
+
+def partition_of(name: str, partitions: int) -> int:
+    """The partition of a session or the home of an evaluation: Redis Cluster's CRC16 of the name, modulo the count."""
+    return crc_hqx(name.encode(), 0) % partitions
+
+
+def fitting_id(uuid4: Callable[[], UUID], partition: int, partitions: int) -> str:
+    """A new id whose home is `partition`. `uuid4` is the source of randomness."""
+    stem = str(uuid4())[:-4]
+    return next(
+        candidate for tail in range(1 << 16) if partition_of(candidate := f"{stem}{tail:04x}", partitions) == partition
+    )
+
+
+def turn_id(evaluation: str, turn: int) -> str:
+    """The message of an evaluation's turn (the first is 1)."""
+    return evaluation if turn == 1 else f"{evaluation}{STEP}turn{turn}"
+
+
+def call_id(evaluation: str, turn: int, index: int) -> str:
+    """The message of the `index`-th tool call (the first is 0) that a turn asked for."""
+    return f"{evaluation}{STEP}turn{turn}.call{index}"
+
+
+def outcome_id(evaluation: str) -> str:
+    """The message that carries an evaluation's end to Celery."""
+    return f"{evaluation}{STEP}outcome"
+
+
+def evaluation_of(some_id: str) -> str:
+    """The evaluation to which any id seen in Celery or Flower belongs."""
+    return some_id.partition(STEP)[0]

@@ -1,0 +1,18 @@
+"""How long to wait before the next try: exponential backoff with full jitter, on a random number that is given."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIRST_DELAY: Final = 1.0
+LONGEST_DELAY: Final = 60.0
+
+
+def backoff(failures: int, draw: float, *, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> float:
+    """Seconds to wait after the `failures`-th failure in a row (the first is 1).
+
+    `draw` is uniform in [0, 1). Half of the growing delay is fixed and half is drawn, so that tries neither crowd nor
+    follow at once ("equal jitter" of the AWS Architecture Blog, "Exponential Backoff And Jitter").
+    """
+    delay = min(longest, first * 2.0 ** min(failures - 1, 32))
+    return delay * (0.5 + 0.5 * draw)

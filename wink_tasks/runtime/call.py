@@ -1,0 +1,171 @@
+"""A tool call: run the function, and record what it returned or why it failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import CancelledError as FutureCancelledError
+from traceback import format_exception
+from typing import Any
+
+import structlog
+
+from wink_tasks.core.codec import LARGEST_EVENT, encode
+from wink_tasks.core.errors import CancelledError, LedgerFormatError, PayloadTooLargeError, ToolError
+from wink_tasks.core.events import Call, EvaluationAccepted, EvaluationStarted, ModelResponded, Recorded, ToolFailed, ToolReturned
+from wink_tasks.core.redaction import redact
+from wink_tasks.core.retry import backoff
+from wink_tasks.core.tool import ToolDefinition
+from wink_tasks.ports.mailbox import Claimed
+from wink_tasks.runtime.context import ToolContext
+from wink_tasks.runtime.parts import Parts
+from wink_tasks.runtime.session import Session
+from wink_tasks.runtime.stop import Stop
+from wink_tasks.runtime.turn import UNKNOWN_HERE
+from wink_tasks.runtime.work import Postponed, Result, Worked
+
+log = structlog.get_logger(__name__)
+
+LONGEST_TRACEBACK = 8_000
+
+
+def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
+    """Run one call. `Worked.error` is set where the tool raised what was not meant for the model."""
+    message = claimed.message
+    tool = parts.registry.tools.get(message.task)
+    if tool is None:
+        return Postponed(UNKNOWN_HERE, f"tool {message.task!r} is unknown to worker {parts.actor}", counts=False)
+    accepted, call = _asked(parts, claimed)
+    deadline = deadline_of(accepted, claimed.started_at)
+    began = parts.clock.monotonic()
+    if deadline is not None and parts.clock.now() >= deadline:
+        return _failed(parts, claimed, call, tool, "timeout", "Not run: the deadline passed.")
+    context = ToolContext(
+        params=accepted.params,
+        session=Session(parts.ledger, message.tenant, message.session),
+        resources=parts.resources,
+        run_id=message.evaluation,
+        tenant=message.tenant,
+        deadline=deadline,
+        budget=accepted.terms.budget,
+        idempotency_key=message.id,
+        delivery_count=claimed.deliveries,
+        _stopping=lambda: stop.is_set,
+    )
+    try:
+        value = tool.dump(_run(parts, tool, context, tool.bind(call.arguments), stop))
+        event = ToolReturned(
+            evaluation=message.evaluation,
+            turn=message.turn,
+            call=call.id,
+            tool=call.tool,
+            value=value,
+            slice=tool.slice_name,
+            seconds=round(parts.clock.monotonic() - began, 6),
+        )
+        _refuse_large(event, tool)
+    except ToolError as error:
+        return _failed(parts, claimed, call, tool, "tool_error", str(error), began)
+    except tool.retry_on as error:
+        parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
+        delay = backoff(claimed.deliveries, parts.draw())
+        return Postponed(delay, f"{type(error).__name__}: {error}", counts=True)
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is recorded, and fails its task
+        if stop.is_set and isinstance(error, CancelledError):
+            return Worked()
+        return _failed(parts, claimed, call, tool, "exception", _for_model(error), began, error)
+    _count(parts, tool, "ok", event.seconds)
+    return Worked(events=(event,))
+
+
+def deadline_of(accepted: EvaluationAccepted, started_at: float) -> float | None:
+    """When an evaluation has to be over, in epoch seconds."""
+    terms = accepted.terms
+    relative = None if terms.deadline is None else started_at + terms.deadline
+    return min((limit for limit in (relative, terms.deadline_at) if limit is not None), default=None)
+
+
+def _asked(parts: Parts, claimed: Claimed) -> tuple[EvaluationAccepted, Call]:
+    """The accepted event and the call. The claim brings both, unless another event came between turn and settle."""
+    message = claimed.message
+    records: list[Recorded] = list(claimed.read)
+    if not any(_asks(record, message.evaluation, message.turn) for record in records):
+        records += parts.ledger.read(message.tenant, message.session, after=records[0].seq)
+    accepted = records[0].event
+    for record in records:
+        if _asks(record, message.evaluation, message.turn):
+            response = record.event
+            if isinstance(accepted, EvaluationAccepted) and isinstance(response, ModelResponded):
+                return accepted, response.calls[message.index]
+    reason = f"session {message.session!r} does not hold the call that message {message.id!r} is for"
+    raise LedgerFormatError(reason)
+
+
+def _asks(record: Recorded, evaluation: str, turn: int) -> bool:
+    event = record.event
+    return isinstance(event, ModelResponded) and event.evaluation == evaluation and event.turn == turn
+
+
+def _run(parts: Parts, tool: ToolDefinition, context: ToolContext, arguments: Mapping[str, Any], stop: Stop) -> Any:
+    given = {**arguments, **({tool.context_parameter: context} if tool.context_parameter else {})}
+    if not tool.is_async:
+        return tool.function(**given)
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(tool.timeout):
+            return await tool.function(**given)
+
+    future = parts.loop.submit(bounded())
+    stop.then(future.cancel)
+    try:
+        return future.result()
+    except FutureCancelledError as error:
+        message = f"the call {context.idempotency_key} was stopped"
+        raise CancelledError(message, run_id=context.run_id) from error
+
+
+def _refuse_large(event: ToolReturned, tool: ToolDefinition) -> None:
+    size = len(encode(event))
+    if size > LARGEST_EVENT:
+        message = f"tool {tool.name!r} returned {size} bytes; a ledger takes {LARGEST_EVENT}: let it return less"
+        raise PayloadTooLargeError(message)
+
+
+def _for_model(error: Exception) -> str:
+    """Only the class: what an exception says may hold what the model must not see."""
+    if isinstance(error, PayloadTooLargeError):
+        return str(error)
+    return f"The tool failed with {type(error).__name__}."
+
+
+def _failed(  # noqa: PLR0913 - what an event says
+    parts: Parts,
+    claimed: Claimed,
+    call: Call,
+    tool: ToolDefinition,
+    kind: str,
+    message: str,
+    began: float | None = None,
+    error: Exception | None = None,
+) -> Worked:
+    seconds = 0.0 if began is None else parts.clock.monotonic() - began
+    event = ToolFailed(
+        evaluation=claimed.message.evaluation,
+        turn=claimed.message.turn,
+        call=call.id,
+        tool=call.tool,
+        kind=kind,  # type: ignore[arg-type]  # one of ToolFailure's, by its callers above
+        message=message[:LONGEST_TRACEBACK],
+        seconds=round(seconds, 6),
+        error=None if error is None else redact(f"{type(error).__name__}: {error}")[:LONGEST_TRACEBACK],
+        traceback=None if error is None else redact("".join(format_exception(error)))[-LONGEST_TRACEBACK:],
+    )
+    _count(parts, tool, kind, seconds)
+    if error is not None:
+        parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
+    return Worked(events=(event,), error=error)
+
+
+def _count(parts: Parts, tool: ToolDefinition, status: str, seconds: float) -> None:
+    parts.metrics.counter("wink.tool.invocations", 1, {"tool": tool.name, "status": status})
+    parts.metrics.histogram("wink.tool.duration_seconds", seconds, {"tool": tool.name})

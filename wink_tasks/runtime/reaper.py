@@ -1,0 +1,86 @@
+"""The reaper: shows that its worker is alive and, where it is the elected one, brings back what is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from wink_tasks.core.errors import LedgerUnavailableError
+from wink_tasks.ports.doorbell import Ringer
+from wink_tasks.ports.fleet import Fleet, Worker
+from wink_tasks.ports.ledger import Ledger
+from wink_tasks.ports.mailbox import Mailbox
+
+log = structlog.get_logger(__name__)
+
+LIVES = 5
+"""A worker that misses this many beats is not alive."""
+
+TERMS = 3
+"""A reaper that misses this many rounds is succeeded."""
+
+
+class Reaper:
+    """A thread in every worker. Any number of them at once is safe; the election only saves work."""
+
+    def __init__(  # noqa: PLR0913 - the parts of the house that it ties together
+        self,
+        *,
+        worker: Callable[[], Worker],
+        fleet: Fleet,
+        mailbox: Mailbox,
+        ledger: Ledger,
+        ringer: Ringer,
+        beat: float,
+        every: float,
+        retention: float,
+    ) -> None:
+        self._worker = worker
+        self._fleet = fleet
+        self._mailbox = mailbox
+        self._ledger = ledger
+        self._ringer = ringer
+        self._beat = beat
+        self._every = every
+        self._retention = retention
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._joined: Worker | None = None
+
+    def start(self) -> None:
+        """Begin, with a first round at once."""
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._run, name="wink-reaper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave the fleet. May be called twice, and before `start`."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._joined is not None:
+            joined, self._joined = self._joined, None
+            self._fleet.leave(joined.name)
+
+    def round(self) -> float:
+        """One look; returns after how many seconds the next one is due."""
+        worker = self._worker()
+        elected = self._fleet.beat(worker, lifetime=LIVES * self._beat, term=TERMS * max(self._every, self._beat))
+        self._joined = worker
+        if not elected:
+            return self._beat
+        self._ringer.ring(self._mailbox.reap())
+        self._ledger.expire(older_than=self._retention)
+        return self._every
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._ended.wait(pause):
+            try:
+                pause = self.round()
+            except LedgerUnavailableError as error:
+                log.warning("nothing reaped", reason=str(error))
+                pause = self._beat

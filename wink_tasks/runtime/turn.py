@@ -1,0 +1,317 @@
+"""A turn: fold the ledger, ask the model, and say what follows."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError as FutureCancelledError
+from hashlib import sha256
+
+from wink_tasks.core.codec import LARGEST_EVENT, encode
+from wink_tasks.core.delivery import Message
+from wink_tasks.core.errors import (
+    BreakerOpenError,
+    LedgerFormatError,
+    ParametersInvalidError,
+    PromptFailedError,
+    RequestRejectedError,
+    ThrottledError,
+)
+from wink_tasks.core.evaluation import CallModel, CallTools, EvaluationState, Fail, Finish, Reject, decide
+from wink_tasks.core.events import (
+    AnyEvent,
+    Call,
+    EvaluationCancelled,
+    EvaluationFailed,
+    EvaluationStarted,
+    EvaluationSucceeded,
+    ModelResponded,
+    OutputRejected,
+    Recorded,
+    Terminal,
+    ToolFailed,
+)
+from wink_tasks.core.ids import call_id, turn_id
+from wink_tasks.core.prompt import PromptDefinition, Rendered
+from wink_tasks.core.retry import backoff
+from wink_tasks.core.session import SessionState, fold
+from wink_tasks.ports.mailbox import Claimed
+from wink_tasks.ports.provider import Request, Response, ToolSpec
+from wink_tasks.runtime.parts import Parts
+from wink_tasks.runtime.providers import split_model
+from wink_tasks.runtime.registry import TURN
+from wink_tasks.runtime.session import FoldedSession
+from wink_tasks.runtime.stop import Stop
+from wink_tasks.runtime.work import Postponed, Result, Worked
+
+UNKNOWN_HERE = 5.0
+"""Seconds until a prompt that this worker does not know is offered again."""
+
+
+def caught_up(parts: Parts, claimed: Claimed) -> SessionState:
+    """The session at the claim's head."""
+    tenant, session = claimed.receipt.address.tenant, claimed.receipt.address.session
+    try:
+        state = parts.cache.caught_up(claimed)
+    except LedgerFormatError:
+        state = None
+    if state is None or claimed.message.evaluation not in state.open:
+        state = fold(SessionState(), parts.ledger.read(tenant, session))
+    parts.cache.keep(state)
+    return state
+
+
+def work_turn(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
+    """One turn of an evaluation. Does no more I/O than one model call."""
+    state = caught_up(parts, claimed)
+    evaluation = state.open[claimed.message.evaluation]
+    prompt = parts.registry.prompts.get(evaluation.prompt)
+    if prompt is None:
+        return Postponed(UNKNOWN_HERE, f"prompt {evaluation.prompt!r} is unknown to worker {parts.actor}", counts=False)
+    return _Turn(parts, claimed, prompt, state, stop).work()
+
+
+class _Turn:
+    """The events that a turn adds, folded as they come, so that each decision sees those before it."""
+
+    def __init__(
+        self, parts: Parts, claimed: Claimed, prompt: PromptDefinition, state: SessionState, stop: Stop
+    ) -> None:
+        self.parts = parts
+        self.claimed = claimed
+        self.prompt = prompt
+        self.state = state
+        self.stop = stop
+        self.events: list[AnyEvent] = []
+
+    @property
+    def evaluation(self) -> EvaluationState:
+        return self.state.open[self.claimed.message.evaluation]
+
+    def add(self, event: AnyEvent) -> None:
+        self.state = fold(self.state, [Recorded(self.state.seq + 1, 0.0, "", event)])
+        self.events.append(event)
+
+    def work(self) -> Result:
+        now = self.parts.clock.now()
+        expires_at = self.evaluation.terms.expires_at
+        if self.evaluation.phase == "accepted" and expires_at is not None and now > expires_at:
+            return self.end(EvaluationCancelled(evaluation=self.evaluation.id, reason="expired before it started"))
+        try:
+            rendered = self.prompt.render(self.evaluation.params, FoldedSession(self.state))
+        except ParametersInvalidError as error:
+            return self.fail(Fail("ParamsChangedError", str(error)))
+        except PromptFailedError as error:
+            return self.fail(Fail("PromptFailedError", str(error)))
+        if self.evaluation.phase == "accepted":
+            self.add(self.started(rendered))
+        if self.evaluation.phase == "calling":
+            # Only its limit brings a turn here before its calls are answered: this clock may be behind the store's.
+            now = max(now, self.evaluation.deadline_at or now)
+        move = decide(self.evaluation, now=now, judge=self.prompt.judge)
+        if isinstance(move, CallModel):
+            if postponed_or_end := self.ask(rendered, move.turn):
+                return postponed_or_end
+            move = decide(self.evaluation, now=self.parts.clock.now(), judge=self.prompt.judge)
+        return self.follow(move, rendered)
+
+    def started(self, rendered: Rendered) -> EvaluationStarted:
+        terms = self.evaluation.terms
+        relative = None if terms.deadline is None else self.claimed.started_at + terms.deadline
+        limits = [limit for limit in (relative, terms.deadline_at) if limit is not None]
+        return EvaluationStarted(
+            evaluation=self.evaluation.id,
+            content=rendered.content,
+            model=self.parts.router.select_model(self.prompt, terms, attempt=self.claimed.deliveries),
+            budget=self.parts.estimator.estimate(self.prompt, context=self.evaluation.params, terms=terms),
+            deadline_at=min(limits, default=None),
+        )
+
+    def ask(self, rendered: Rendered, turn: int) -> Result | None:
+        """Call the model; None where its answer is among the events."""
+        evaluation, clock = self.evaluation, self.parts.clock
+        chosen = self.parts.router.select_model(self.prompt, evaluation.terms, attempt=self.claimed.deliveries)
+        provider_name, model = split_model(chosen)
+        request = self.request(rendered, model)
+        began = clock.monotonic()
+        left = None if evaluation.deadline_at is None else max(0.0, evaluation.deadline_at - clock.now())
+        future = self.parts.loop.submit(self.parts.providers[provider_name].complete(request))
+        self.stop.then(future.cancel)
+        try:
+            response = future.result(left)
+        except TimeoutError:
+            future.cancel()
+            return self.fail(Fail("DeadlineExceededError", f"the deadline passed while {chosen} was answering"))
+        except FutureCancelledError:
+            return Worked(events=tuple(self.events))
+        except (ThrottledError, BreakerOpenError) as error:
+            wait = error.retry_after if error.retry_after is not None else self.backoff()
+            return self.postponed(wait, error, counts=False)
+        except RequestRejectedError as error:
+            return self.fail(Fail("ProviderRejectedError", f"{type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001 - whatever an adapter raises costs a delivery, not a worker
+            return self.postponed(self.backoff(), error, counts=True)
+        return self.responded(response, request, turn, chosen, clock.monotonic() - began)
+
+    def responded(self, response: Response, request: Request, turn: int, chosen: str, seconds: float) -> Result | None:
+        event = ModelResponded(
+            evaluation=self.evaluation.id,
+            turn=turn,
+            model=chosen,
+            text=response.text,
+            calls=response.calls,
+            usage=response.usage,
+            stop=response.stop,
+            request=request.digest,
+            seconds=round(seconds, 6),
+        )
+        size = len(encode(event))
+        if size > LARGEST_EVENT:
+            reason = f"the answer of {chosen} has {size} bytes; a ledger takes {LARGEST_EVENT}"
+            return self.fail(Fail("PayloadTooLargeError", reason))
+        self.add(event)
+        labels = {"prompt": self.prompt.name, "model": chosen}
+        self.parts.metrics.counter("wink.prompt.tokens.input", response.usage.input_tokens, labels)
+        self.parts.metrics.counter("wink.prompt.tokens.output", response.usage.output_tokens, labels)
+        return None
+
+    def request(self, rendered: Rendered, model: str) -> Request:
+        evaluation = self.evaluation
+        transcript = self.state.transcript
+        start = transcript.start(evaluation.terms.history)
+        tools = tuple(
+            ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters)
+            for tool in rendered.tools
+        )
+        output = self.prompt.output_schema()
+        settings = {**self.prompt.model_settings, **evaluation.terms.model_settings}
+        shape = encode([model, rendered.instructions, tools, output, settings, start, transcript.digest])
+        return Request(
+            model=model,
+            instructions=rendered.instructions,
+            transcript=transcript.items,
+            start=start,
+            tools=tools,
+            output=output,
+            settings=settings,
+            max_output_tokens=evaluation.budget.output_left(evaluation.usage),
+            digest=sha256(shape).hexdigest(),
+        )
+
+    def follow(self, move: object, rendered: Rendered) -> Result:
+        match move:
+            case CallTools():
+                return self.call_tools(move.calls, rendered)
+            case Reject():
+                self.add(
+                    OutputRejected(evaluation=self.evaluation.id, turn=self.evaluation.turns, reason=move.reason)
+                )
+                return Worked(events=tuple(self.events), messages=(self.next_turn(needs=0),))
+            case Finish():
+                return self.end(
+                    EvaluationSucceeded(evaluation=self.evaluation.id, output=move.output, slice=move.slice)
+                )
+            case Fail():
+                return self.fail(move)
+            case _:  # pragma: no cover - after an answer, decide gives no other move
+                raise AssertionError(move)
+
+    def call_tools(self, calls: tuple[Call, ...], rendered: Rendered) -> Result:
+        """Answer what cannot run at once; the rest are messages: side by side where all allow it, else in order."""
+        offered = {tool.name: tool for tool in rendered.tools}
+        asked = self.claimed.head + len(self.events)
+        runnable = []
+        for index, call in enumerate(calls):
+            tool = offered.get(call.tool)
+            if tool is None:
+                names = ", ".join(sorted(offered)) or "none"
+                self.refuse(call, "unknown_tool", f"There is no tool {call.tool!r}. The tools are: {names}.")
+                continue
+            try:
+                tool.bind(call.arguments)
+            except ParametersInvalidError as error:
+                self.refuse(call, "invalid_arguments", str(error))
+                continue
+            runnable.append((index, call, tool))
+        parallel = all(tool.parallel for _, _, tool in runnable)
+        turn = self.next_turn(needs=(len(runnable) if parallel else 1) if runnable else 0)
+        messages = []
+        for place, (index, call, tool) in enumerate(runnable):
+            last = parallel or place == len(runnable) - 1
+            following = "" if last else call_id(self.evaluation.id, self.evaluation.turns, runnable[place + 1][0])
+            messages.append(
+                self.message(
+                    id=call_id(self.evaluation.id, self.evaluation.turns, index),
+                    kind="call",
+                    mailbox=self.parts.registry.tool_mailbox(tool, self.prompt),
+                    task=self.parts.registry.tool_task(tool.name),
+                    index=index,
+                    turn=self.evaluation.turns,
+                    reads=(asked,),
+                    needs=0 if parallel or place == 0 else 1,
+                    wakes=following or turn.id,
+                    max_retries=tool.max_retries,
+                    shown=shown(call.arguments),
+                )
+            )
+        return Worked(events=tuple(self.events), messages=(*messages, turn))
+
+    def refuse(self, call: Call, kind: str, message: str) -> None:
+        self.add(
+            ToolFailed(
+                evaluation=self.evaluation.id,
+                turn=self.evaluation.turns,
+                call=call.id,
+                tool=call.tool,
+                kind=kind,  # type: ignore[arg-type]  # one of ToolFailure's, by its two callers
+                message=message,
+            )
+        )
+        self.parts.metrics.counter("wink.tool.invocations", 1, {"tool": call.tool, "status": kind})
+
+    def next_turn(self, *, needs: int) -> Message:
+        turn = self.evaluation.turns + 1
+        return self.message(
+            id=turn_id(self.evaluation.id, turn),
+            kind="turn",
+            mailbox=self.claimed.message.mailbox,
+            task=f"{self.prompt.name}{TURN}",
+            turn=turn,
+            needs=needs,
+            limit_at=self.evaluation.deadline_at,
+            priority=self.claimed.message.priority,
+            shown=f"turn={turn}",
+        )
+
+    def message(self, **fields: object) -> Message:
+        mine = self.claimed.message
+        return Message(
+            tenant=mine.tenant,
+            session=mine.session,
+            evaluation=mine.evaluation,
+            visibility_timeout=mine.visibility_timeout,
+            trace=mine.trace,
+            **fields,  # type: ignore[arg-type]  # passed through to Message, which checks them
+        )
+
+    def backoff(self) -> float:
+        return backoff(self.claimed.deliveries, self.parts.draw())
+
+    def postponed(self, delay: float, error: Exception, *, counts: bool) -> Postponed:
+        """Not beyond the deadline: then the turn has to say that it passed."""
+        if self.evaluation.deadline_at is not None:
+            delay = min(delay, max(0.0, self.evaluation.deadline_at - self.parts.clock.now()))
+        self.parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
+        return Postponed(delay, f"{type(error).__name__}: {error}", counts=counts)
+
+    def fail(self, move: Fail) -> Result:
+        return self.end(EvaluationFailed(evaluation=self.evaluation.id, code=move.code, message=move.message))
+
+    def end(self, terminal: Terminal) -> Result:
+        return Worked(events=tuple(self.events), end=terminal)
+
+
+def shown(arguments: object, longest: int = 200) -> str:
+    """Arguments as an operator reads them in Flower and in progress lines: `path='a.py', start=1`."""
+    if not isinstance(arguments, dict):
+        return repr(arguments)[:longest]
+    text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -24,6 +24,10 @@ class DeclarationError(ConfigurationError):
     """A prompt, a section or a tool is declared in a way that can never run."""
 
 
+class UnresolvedAnnotationError(DeclarationError):
+    """An annotation names something that does not exist (yet)."""
+
+
 class ContractViolationError(WinkError):
     """A `require`, `ensure` or `invariant` of our own does not hold."""
 
@@ -38,10 +42,14 @@ class LedgerFormatError(WinkError):
     fault = "infrastructure"
 
 
-class ParametersInvalidError(WinkError, ValueError):
-    """The arguments do not fit the prompt's or the tool's parameters."""
+class ValueInvalidError(WinkError, ValueError):
+    """A value does not fit the type that was declared for it."""
 
     fault = "caller"
+
+
+class ParametersInvalidError(ValueInvalidError):
+    """The arguments do not fit the prompt's or the tool's parameters."""
 
 
 class NotCallableError(WinkError, TypeError):

@@ -22,11 +22,12 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One model call. `output` is the JSON schema of the answer, None for plain text.
+    """One model call of the prompt of that name. `output` is the JSON schema of the answer, None for plain text.
 
     `max_output_tokens` None is the provider's default. `digest` tells two requests apart without comparing them.
     """
 
+    prompt: str
     model: str
     instructions: str
     transcript: Log[Item]

@@ -12,7 +12,7 @@ import structlog
 
 from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.errors import CancelledError, LedgerFormatError, PayloadTooLargeError, ToolError
-from wink_tasks.core.events import Call, EvaluationAccepted, EvaluationStarted, ModelResponded, Recorded, ToolFailed, ToolReturned
+from wink_tasks.core.events import Call, EvaluationAccepted, ModelResponded, ToolFailed, ToolReturned
 from wink_tasks.core.redaction import redact
 from wink_tasks.core.retry import backoff
 from wink_tasks.core.tool import ToolDefinition
@@ -35,7 +35,7 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
     tool = parts.registry.tools.get(message.task)
     if tool is None:
         return Postponed(UNKNOWN_HERE, f"tool {message.task!r} is unknown to worker {parts.actor}", counts=False)
-    accepted, call = _asked(parts, claimed)
+    accepted, call = _asked(claimed)
     deadline = deadline_of(accepted, claimed.started_at)
     began = parts.clock.monotonic()
     if deadline is not None and parts.clock.now() >= deadline:
@@ -85,25 +85,14 @@ def deadline_of(accepted: EvaluationAccepted, started_at: float) -> float | None
     return min((limit for limit in (relative, terms.deadline_at) if limit is not None), default=None)
 
 
-def _asked(parts: Parts, claimed: Claimed) -> tuple[EvaluationAccepted, Call]:
-    """The accepted event and the call. The claim brings both, unless another event came between turn and settle."""
-    message = claimed.message
-    records: list[Recorded] = list(claimed.read)
-    if not any(_asks(record, message.evaluation, message.turn) for record in records):
-        records += parts.ledger.read(message.tenant, message.session, after=records[0].seq)
-    accepted = records[0].event
-    for record in records:
-        if _asks(record, message.evaluation, message.turn):
-            response = record.event
-            if isinstance(accepted, EvaluationAccepted) and isinstance(response, ModelResponded):
-                return accepted, response.calls[message.index]
-    reason = f"session {message.session!r} does not hold the call that message {message.id!r} is for"
-    raise LedgerFormatError(reason)
-
-
-def _asks(record: Recorded, evaluation: str, turn: int) -> bool:
-    event = record.event
-    return isinstance(event, ModelResponded) and event.evaluation == evaluation and event.turn == turn
+def _asked(claimed: Claimed) -> tuple[EvaluationAccepted, Call]:
+    """The accepted event and the call, which the claim brings."""
+    match [record.event for record in claimed.read]:
+        case [EvaluationAccepted() as accepted, ModelResponded() as response]:
+            return accepted, response.calls[claimed.message.index]
+        case found:
+            reason = f"message {claimed.message.id!r} reads {[type(event).__name__ for event in found]}, not its call"
+            raise LedgerFormatError(reason)
 
 
 def _run(parts: Parts, tool: ToolDefinition, context: ToolContext, arguments: Mapping[str, Any], stop: Stop) -> Any:

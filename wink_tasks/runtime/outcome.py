@@ -12,24 +12,23 @@ from wink_tasks.runtime.work import Worked
 
 def work_outcome(parts: Parts, claimed: Claimed) -> Worked:
     """Tell how the evaluation ended, at least once."""
-    message = claimed.message
-    records: list[Recorded] = list(claimed.read)
-    if not any(isinstance(record.event, TERMINAL) for record in records):
-        ended = parts.ledger.evaluation(message.tenant, message.evaluation)
-        if ended is not None:
-            records += parts.ledger.read(message.tenant, message.session, after=ended.ended_seq - 1, count=1)
-    accepted, end = records[0], records[-1]
-    if not isinstance(accepted.event, EvaluationAccepted) or not isinstance(end.event, TERMINAL):
-        reason = f"session {message.session!r} does not hold the end of evaluation {message.evaluation!r}"
-        raise LedgerFormatError(reason)
-    began = claimed.started_at or accepted.at
-    parts.outcomes.deliver(
-        Outcome(
-            tenant=message.tenant,
-            session=message.session,
-            accepted=accepted.event,
-            end=end.event,
-            seconds=max(0.0, end.at - began),
-        )
-    )
-    return Worked()
+    match claimed.read:
+        case [Recorded(event=EvaluationAccepted() as accepted, at=accepted_at), Recorded(event=end, at=ended_at)] if (
+            isinstance(end, TERMINAL)
+        ):
+            began = claimed.started_at or accepted_at
+            address = claimed.receipt.address
+            parts.outcomes.deliver(
+                Outcome(
+                    tenant=address.tenant,
+                    session=address.session,
+                    accepted=accepted,
+                    end=end,
+                    seconds=max(0.0, ended_at - began),
+                )
+            )
+            return Worked()
+        case found:
+            names = [type(record.event).__name__ for record in found]
+            reason = f"message {claimed.message.id!r} reads {names}, not an evaluation's end"
+            raise LedgerFormatError(reason)

@@ -185,6 +185,7 @@ class _Turn:
         settings = {**self.prompt.model_settings, **evaluation.terms.model_settings}
         shape = encode([model, rendered.instructions, tools, output, settings, start, transcript.digest])
         return Request(
+            prompt=self.prompt.name,
             model=model,
             instructions=rendered.instructions,
             transcript=transcript.items,
@@ -217,7 +218,7 @@ class _Turn:
     def call_tools(self, calls: tuple[Call, ...], rendered: Rendered) -> Result:
         """Answer what cannot run at once; the rest are messages: side by side where all allow it, else in order."""
         offered = {tool.name: tool for tool in rendered.tools}
-        asked = self.claimed.head + len(self.events)
+        asked = 1 - len(self.events)
         runnable = []
         for index, call in enumerate(calls):
             tool = offered.get(call.tool)
@@ -244,6 +245,7 @@ class _Turn:
                     mailbox=self.parts.registry.tool_mailbox(tool, self.prompt),
                     task=self.parts.registry.tool_task(tool.name),
                     index=index,
+                    call=call.id,
                     turn=self.evaluation.turns,
                     reads=(asked,),
                     needs=0 if parallel or place == 0 else 1,

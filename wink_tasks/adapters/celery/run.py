@@ -1,0 +1,175 @@
+"""The handle of an evaluation: an AsyncResult that asks the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar, cast
+
+from celery import Celery, states
+from celery._state import get_current_task
+from celery.result import AsyncResult
+
+from wink_tasks.adapters.celery.failures import failure_of
+from wink_tasks.core.errors import BlockingInTaskError, RunTimeoutError, UnknownRunError
+from wink_tasks.core.events import TERMINAL, EvaluationSucceeded, Recorded, Terminal
+from wink_tasks.core.evaluation import EvaluationState
+from wink_tasks.core.limits import Usage
+from wink_tasks.ports.ledger import EvaluationRecord, Ledger
+from wink_tasks.ports.mailbox import Mailbox
+from wink_tasks.ports.clock import Clock
+from wink_tasks.ports.doorbell import Ringer
+from wink_tasks.runtime.session import Session, missing_session
+
+T = TypeVar("T")
+
+WAIT_AT_MOST = 5.0
+"""Seconds that one blocking read lasts; then the clock is looked at."""
+
+
+class Desk:
+    """What handles work with: the store's ports, and how an output becomes the prompt's type."""
+
+    def __init__(  # noqa: PLR0913 - the ports that handles use
+        self,
+        *,
+        mailbox: Mailbox,
+        ledger: Ledger,
+        ringer: Ringer,
+        clock: Clock,
+        load_output: Callable[[str, Any], Any],
+        explain: Callable[[EvaluationRecord], str],
+        work: Callable[[], bool],
+    ) -> None:
+        self.mailbox = mailbox
+        self.ledger = ledger
+        self.ringer = ringer
+        self.clock = clock
+        self.load_output = load_output
+        self.explain = explain
+        self.work = work
+
+
+class Run(AsyncResult, Generic[T]):
+    """One evaluation. What it says comes from the ledger; Celery's result backend is not needed.
+
+    `get` returns the prompt's output type, or raises the EvaluationFailedError that the evaluation ended with.
+    """
+
+    def __init__(self, run_id: str, *, desk: Callable[[], Desk], tenant: str, app: Celery) -> None:
+        super().__init__(run_id, app=app)
+        self._desk = desk
+        self.tenant = tenant
+
+    def get(self, timeout: float | None = None, *, propagate: bool = True, **_celery: Any) -> T:
+        """Wait for the end, at most `timeout` seconds, and give the output.
+
+        Raises EvaluationFailedError's leaves, RunTimeoutError (a TimeoutError) which tells why there is no result yet,
+        UnknownRunError, SessionExpiredError, and BlockingInTaskError inside a task. `propagate=False` returns the error
+        instead of raising it.
+        """
+        current = get_current_task()
+        if current is not None and not current.request.called_directly:
+            message = (
+                f"get() of run {self.id} inside task {current.name!r} would hold a worker while it waits: "
+                f"return instead, and let a chain or a later task take the result"
+            )
+            raise BlockingInTaskError(message)
+        end = self._end(timeout)
+        if isinstance(end, EvaluationSucceeded):
+            return cast("T", self._desk().load_output(self._record().prompt, end.output))
+        error = failure_of(end, session=self._record().session)
+        if propagate:
+            raise error
+        return cast("T", error)
+
+    def wait(self, timeout: float | None = None, **options: Any) -> T:
+        """As `get`."""
+        return self.get(timeout, **options)
+
+    def events(self, *, after: int = 0, timeout: float | None = None) -> Iterator[Recorded]:
+        """The evaluation's events as they come, from the first, or from sequence number `after` on, to the terminal
+        one. Raises RunTimeoutError where it has not ended after `timeout` seconds."""
+        desk, record = self._desk(), self._record()
+        ends_at = None if timeout is None else desk.clock.monotonic() + timeout
+        seen = max(after, record.accepted_seq - 1)
+        while True:
+            for recorded in self._next(record, seen, ends_at):
+                seen = recorded.seq
+                if recorded.evaluation == self.id:
+                    yield recorded
+                    if isinstance(recorded.event, TERMINAL):
+                        return
+
+    @property
+    def session(self) -> Session:
+        """The session in which it runs."""
+        return Session(self._desk().ledger, self.tenant, self._record().session)
+
+    def cancel(self, reason: str = "cancelled by the application") -> None:
+        """Ask it to stop. What nobody works on ends at once; what is under way ends its step. Ended runs stay so."""
+        desk = self._desk()
+        desk.ringer.ring(desk.mailbox.cancel(self.tenant, self.id, by="application", reason=reason))
+
+    def revoke(self, *_args: Any, **_options: Any) -> None:
+        """As `cancel`, for code that was written for Celery."""
+        self.cancel("revoked")
+
+    def usage(self) -> Usage:
+        """The tokens and the money that it used so far."""
+        return self.evaluation().usage
+
+    def evaluation(self) -> EvaluationState:
+        """Where it stands, as the fold of its ledger."""
+        state = self.session.state
+        if self.id in state.open:
+            return state.open[self.id]
+        return next(ended for ended in state.ended if ended.id == self.id)
+
+    def explain(self) -> str:
+        """In one sentence: why it stands where it stands."""
+        desk = self._desk()
+        return desk.explain(self._record())
+
+    def forget(self) -> None:
+        """Drop what the result backend holds; the ledger stays."""
+        super().forget()
+
+    def _record(self) -> EvaluationRecord:
+        record = self._desk().ledger.evaluation(self.tenant, self.id)
+        if record is None:
+            ledger = self._desk().ledger
+            if ledger.expired(self.tenant, self.id):
+                raise missing_session(ledger, self.tenant, self.id)
+            message = f"tenant {self.tenant!r} has no run {self.id!r}"
+            raise UnknownRunError(message)
+        return record
+
+    def _next(self, record: EvaluationRecord, seen: int, ends_at: float | None) -> Iterator[Recorded]:
+        desk = self._desk()
+        left = WAIT_AT_MOST if ends_at is None else ends_at - desk.clock.monotonic()
+        worked = desk.work()
+        came = desk.ledger.wait(self.tenant, record.session, after=seen, timeout=max(0.0, min(left, WAIT_AT_MOST)))
+        if not came and not worked and left <= 0:
+            raise RunTimeoutError(f"run {self.id} has not ended: {self.explain()}")
+        yield from came
+
+    def _end(self, timeout: float | None) -> Terminal:
+        record = self._record()
+        if record.ended_seq:
+            ledger = self._desk().ledger
+            last = ledger.read(self.tenant, record.session, after=record.ended_seq - 1, count=1)
+            return cast("Terminal", last[0].event)
+        for recorded in self.events(timeout=timeout):
+            if isinstance(recorded.event, TERMINAL):
+                return recorded.event
+        raise AssertionError(self.id)  # pragma: no cover - events() ends with the terminal one, or raises
+
+    def _get_task_meta(self) -> dict[str, Any]:
+        """What AsyncResult's own properties (state, status, result, ready, successful, failed) are made of."""
+        record = self._desk().ledger.evaluation(self.tenant, self.id)
+        if record is None:
+            return {"status": states.PENDING, "result": None, "task_id": self.id}
+        meta: dict[str, Any] = {"status": record.status, "result": None, "task_id": self.id, "children": []}
+        if record.ended_seq:
+            meta["result"] = self.get(propagate=False)
+        return meta

@@ -1,0 +1,63 @@
+"""The registry of workers on Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from wink_tasks.adapters.redis.commands import Commands
+from wink_tasks.core.codec import encode
+from wink_tasks.ports.fleet import StoreFacts, Worker
+
+
+class RedisFleet:
+    """See the port for what each method does."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self._registry = [commands.keys.fleet(kind) for kind in ("workers", "alive", "reaper")]
+
+    def beat(self, worker: Worker, *, lifetime: float, term: float) -> bool:
+        """Be alive for `lifetime` seconds more; True where this worker is the reaper."""
+        now = self._commands.stated()
+        args = (now, worker.name, encode(worker), repr(lifetime), repr(term))
+        return bool(self._commands.link.run("beat", self._registry, *args))
+
+    def leave(self, name: str) -> None:
+        """Be gone at once."""
+        self._commands.link.run("leave", self._registry, name)
+
+    def workers(self) -> Sequence[Worker]:
+        """Those alive, by name."""
+        workers, alive, _ = self._registry
+        now = self._commands.now()
+        names, rows = self._commands.link.ask(
+            ("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers)
+        )
+        return [_worker(rows[name]) for name in sorted(names) if name in rows]
+
+    def agree(self, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """What is in force."""
+        given = (part for item in settings.items() for part in item)
+        words = [word.decode() for word in self._commands.link.run("agree", [self._commands.keys.fleet("settings")], *given)]
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    def facts(self) -> StoreFacts:
+        """What INFO says."""
+        info: dict[str, Any]
+        [info] = self._commands.link.ask(("INFO",))
+        return StoreFacts(
+            product="valkey" if "valkey_version" in info else "redis",
+            version=str(info.get("valkey_version", info["redis_version"])),
+            persistent=bool(info["aof_enabled"]) or info["rdb_last_bgsave_time_sec"] >= 0,
+            eviction=str(info["maxmemory_policy"]),
+            used_memory=int(info["used_memory"]),
+            max_memory=int(info["maxmemory"]),
+        )
+
+
+def _worker(row: bytes) -> Worker:
+    seen_at, _, description = row.partition(b" ")
+    return msgspec.structs.replace(msgspec.json.decode(description, type=Worker), seen_at=float(seen_at))

@@ -1,0 +1,151 @@
+"""The ledger's reading side on Redis."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from wink_tasks.adapters.redis.commands import Commands
+from wink_tasks.adapters.redis.retention import Retention
+from wink_tasks.adapters.redis.rows import recorded
+from wink_tasks.core.events import Recorded
+from wink_tasks.ports.ledger import EvaluationRecord, MessageRecord, SessionRecord
+
+PAGE: Final = 100
+MESSAGE_FIELDS: Final = MessageRecord.__struct_fields__
+
+
+class RedisLedger:
+    """See the port for what each method does."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self._link = commands.link
+        self._keys = commands.keys
+        self._retention = Retention(commands)
+
+    def read(self, tenant: str, session: str, *, after: int = 0, count: int | None = None) -> Sequence[Recorded]:
+        """The events after `after`."""
+        bound = () if count is None else ("COUNT", count)
+        [entries] = self._link.ask(("XRANGE", self._key(tenant, session, "ledger"), f"{after + 1}-0", "+", *bound))
+        return [recorded(*entry) for entry in entries]
+
+    def wait(self, tenant: str, session: str, *, after: int, timeout: float) -> Sequence[Recorded]:
+        """The events after `after`, as soon as there is one."""
+        key, millis = self._key(tenant, session, "ledger"), max(1, int(timeout * 1000))
+        [streams] = self._link.ask(("XREAD", "BLOCK", millis, "STREAMS", key, f"{after}-0"), waits=True)
+        return [recorded(*entry) for _, entries in streams for entry in entries]
+
+    def evaluation(self, tenant: str, evaluation: str) -> EvaluationRecord | None:
+        """The evaluation of that id."""
+        home = self._commands.home(tenant, evaluation)
+        return None if home is None else next(iter(self._evaluations(tenant, home.session, [evaluation])), None)
+
+    def session(self, tenant: str, session: str) -> SessionRecord | None:
+        """The session of that name."""
+        return next(iter(self._sessions([(tenant, session)])), None)
+
+    def message(self, tenant: str, session: str, message: str) -> MessageRecord | None:
+        """The message, while it is remembered."""
+        [row] = map(_texts, self._link.ask(("HGETALL", self._keys.of(session, "message", message))))
+        if (row.get("tenant"), row.get("session")) != (tenant, session):
+            return None
+        return msgspec.convert({"id": message, **row}, MessageRecord, strict=False)
+
+    def sessions(self, *, tenant: str | None = None, limit: int = 50) -> Sequence[SessionRecord]:
+        """The sessions that changed last, newest first."""
+        partitions = range(self._keys.partitions)
+        newest = heapq.merge(*(self._changed(partition, tenant) for partition in partitions), reverse=True)
+        return self._sessions([(owner, name) for _, owner, name in islice(newest, limit)])
+
+    def evaluations(self, tenant: str, session: str) -> Sequence[EvaluationRecord]:
+        """All evaluations of a session, in the order of acceptance."""
+        [names] = self._link.ask(("LRANGE", self._key(tenant, session, "evaluations"), 0, -1))
+        return self._evaluations(tenant, session, [name.decode() for name in names])
+
+    def delete(self, tenant: str, session: str) -> bool:
+        """Drop a session with all that is its own."""
+        return self._retention.delete(tenant, session)
+
+    def expire(self, *, older_than: float, limit: int = 100) -> int:
+        """Drop up to `limit` sessions that did not change for `older_than` seconds."""
+        return self._retention.expire(self._commands.now() - older_than, limit)
+
+    def expired(self, tenant: str, session: str) -> bool:
+        """Whether a session of that name was dropped by its retention."""
+        [found] = self._link.ask(("EXISTS", self._key(tenant, session, "expired")))
+        return bool(found)
+
+    def _key(self, tenant: str, session: str, kind: str) -> str:
+        return self._keys.of(session, tenant, kind, session)
+
+    def _changed(self, partition: int, tenant: str | None) -> Iterator[tuple[float, str, str]]:
+        """The sessions of a partition, newest first, in pages."""
+        key, start = f"{self._keys.base(partition)}sessions", 0
+        while True:
+            [page] = self._link.ask(("ZREVRANGE", key, start, start + PAGE - 1, "WITHSCORES"))
+            for member, score in page:
+                owner, _, name = member.decode().partition(":")
+                if tenant in (None, owner):
+                    yield score, owner, name
+            if len(page) < PAGE:
+                return
+            start += PAGE
+
+    def _sessions(self, names: Sequence[tuple[str, str]]) -> list[SessionRecord]:
+        queries = [
+            query
+            for tenant, name in names
+            for query in (
+                ("HGETALL", self._key(tenant, name, "session")),
+                ("LRANGE", self._key(tenant, name, "waiting"), 0, -1),
+            )
+        ]
+        answers = self._link.ask(*queries)
+        return [
+            SessionRecord(
+                tenant=tenant,
+                session=name,
+                head=int(row["head"]),
+                created_at=float(row["created"]),
+                updated_at=float(row["updated"]),
+                current=row["current"],
+                waiting=tuple(item.decode() for item in waiting),
+            )
+            for (tenant, name), row, waiting in zip(names, map(_texts, answers[::2]), answers[1::2], strict=True)
+            if row
+        ]
+
+    def _evaluations(self, tenant: str, session: str, names: Sequence[str]) -> list[EvaluationRecord]:
+        queries = [
+            query
+            for name in names
+            for query in (
+                ("HGETALL", self._keys.of(session, tenant, "evaluation", name)),
+                ("SMEMBERS", self._keys.of(session, tenant, "open", name)),
+            )
+        ]
+        answers = self._link.ask(*queries)
+        return [
+            msgspec.convert(
+                {
+                    **row,
+                    "id": name,
+                    "tenant": tenant,
+                    "cancelled": row["cancelled"] == "1",
+                    "open_messages": sorted(message.decode() for message in owed),
+                },
+                EvaluationRecord,
+                strict=False,
+            )
+            for name, row, owed in zip(names, map(_texts, answers[::2]), answers[1::2], strict=True)
+            if row
+        ]
+
+
+def _texts(row: Mapping[bytes, Any]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in row.items()}

@@ -1,0 +1,44 @@
+-- Fragment: what a command answers, and answers again to the same nonce. Needs _work, _message, _session.
+
+-- A message in the hands of its claimer. Events after `after` are told up to `last` ('+': all); '' asks for none.
+local function hand(m, after, last)
+  local e, s, read, tail = evaluation_of(m), session_of(m), {}, {}
+  local ledger = base .. m.tenant .. ':ledger:' .. m.session
+  local function pick(seq) read[#read + 1] = call('XRANGE', ledger, seq .. '-0', seq .. '-0')[1] end
+  if after == '' and m.kind ~= 'turn' then pick(e.accepted_seq) end
+  for seq in string.gmatch(m.reads, '%d+') do pick(seq) end
+  if after ~= '' then tail = call('XRANGE', ledger, (after + 1) .. '-0', last) end
+  return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, e.started_at, stopping(e) and 1 or 0, s.head, tail, read}
+end
+
+local function rung(ids)
+  local specs = {}
+  for _, id in ipairs(ids) do
+    local m = message(id)
+    if OPEN[m.state] and m.spec then specs[#specs + 1] = m.spec end
+  end
+  return specs
+end
+
+-- The ids whose doorbells are to be rung, as they are remembered.
+local function ids_of(messages)
+  local ids = {}
+  for _, m in ipairs(messages) do
+    if m.state == 'ready' then ids[#ids + 1] = m.id end
+  end
+  return table.concat(ids, ' ')
+end
+
+local function split(ids)
+  local list = {}
+  for id in string.gmatch(ids, '%S+') do list[#list + 1] = id end
+  return list
+end
+
+-- Remember the doorbells under the command's nonce, write, and answer.
+local function conclude(fields, nonce, code)
+  set(fields, 'last', nonce)
+  set(fields, 'answer', ids_of(bells))
+  commit()
+  return {code, rung(split(fields.answer))}
+end

@@ -1,0 +1,32 @@
+-- drop: forget a session with all that is its own. Action: none, the model does not forget.
+-- Guarantee: a session with an evaluation that has not ended stays.
+-- KEYS  1 due set
+-- ARGV  1 base, 2 now, 3 tenant, 4 session, 5 nonce, 6 only if unchanged since ('': whenever), 7 seconds for which a
+--       tombstone stays ('': none)
+-- Answer {dropped} | {none} | {busy, current evaluation} | {fresh}
+--@include _work
+--@include _message
+--@include _session
+local own, s = base .. ARGV[3] .. ':', session(ARGV[3], ARGV[4])
+local mark = own .. 'dropped:' .. s.id
+if not s.head then return {call('GET', mark) == ARGV[5] and 'dropped' or 'none'} end
+if s.current ~= '' then return {'busy', s.current} end
+if ARGV[6] ~= '' and tonumber(s.updated) > tonumber(ARGV[6]) then return {'fresh'} end
+
+write('ZREM', base .. 'sessions', s.tenant .. ':' .. s.id)
+for _, id in ipairs(call('LRANGE', own .. 'evaluations:' .. s.id, 0, -1)) do
+  local e, left = evaluation(s.tenant, id), call('SMEMBERS', own .. 'open:' .. id)
+  for letter in string.gmatch(e.dead or '', '%S+') do left[#left + 1] = letter end
+  for _, owed in ipairs(left) do
+    local m = message(owed)
+    write('ZREM', due, owed)
+    write('ZREM', base .. m.state .. ':' .. m.mailbox, owed)
+    write('DEL', key_of[m])
+  end
+  for _, key in ipairs({own .. 'open:' .. id, key_of[e], base .. 'home:' .. id}) do write('DEL', key) end
+end
+for _, kind in ipairs({'evaluations:', 'ledger:', 'session:'}) do write('DEL', own .. kind .. s.id) end
+write('SET', mark, ARGV[5], 'EX', HOUR)
+if ARGV[7] ~= '' then write('SET', own .. 'expired:' .. s.id, now, 'EX', ARGV[7]) end
+commit()
+return {'dropped'}

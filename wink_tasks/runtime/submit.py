@@ -1,0 +1,189 @@
+"""Accepting a run: arguments and options are checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import structlog
+
+from wink_tasks.core.codec import LARGEST_EVENT, encode
+from wink_tasks.core.delivery import Message
+from wink_tasks.core.errors import LedgerUnavailableError, ParametersInvalidError, PayloadTooLargeError
+from wink_tasks.core.events import EvaluationAccepted, Json, Terms
+from wink_tasks.core.ids import STEP, checked_name, checked_tenant, fitting_id, outcome_id, partition_of
+from wink_tasks.core.limits import Budget
+from wink_tasks.core.prompt import PromptDefinition
+from wink_tasks.ports.mailbox import Acceptance
+from wink_tasks.runtime.parts import Parts
+from wink_tasks.runtime.registry import OUTCOME
+from wink_tasks.runtime.turn import shown
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOptions:
+    """How one run differs from what its prompt declares; None is "as declared".
+
+    `deadline` is seconds from the first claim, or an aware datetime. `countdown` is seconds, `eta` an aware datetime;
+    `expires` (seconds or an aware datetime) bounds the time until the start.
+    """
+
+    session: str | None = None
+    busy: Literal["wait", "reject"] | None = None
+    tenant: str | None = None
+    deadline: float | datetime | None = None
+    budget: Budget | None = None
+    model: str | Sequence[str] | None = None
+    model_settings: Mapping[str, Json] | None = None
+    labels: Mapping[str, str] | None = None
+    queue: str | None = None
+    countdown: float | None = None
+    eta: datetime | None = None
+    expires: float | datetime | None = None
+    priority: int | None = None
+    task_id: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that are set."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+
+
+class Submitter:
+    """Accepts runs in this process. `uuid4` is where ids come from; `partitions` is the store's count."""
+
+    def __init__(
+        self, parts: Parts, *, uuid4: Callable[[], UUID], partitions: int, tenant: str, visibility_timeout: float
+    ) -> None:
+        self._parts = parts
+        self._uuid4 = uuid4
+        self._partitions = partitions
+        self._tenant = tenant
+        self._visibility_timeout = visibility_timeout
+        self._seen_served: set[str] = set()
+
+    def submit(
+        self, prompt: PromptDefinition, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> tuple[str, str]:
+        """The tenant and the id of the accepted run.
+
+        Raises ParametersInvalidError, PayloadTooLargeError, DuplicateError, SessionBusyError, LedgerUnavailableError.
+        """
+        parts = self._parts
+        params = prompt.bind(*args, **kwargs)
+        now = parts.clock.now()
+        tenant = checked_tenant(options.tenant or self._tenant)
+        run = self._run_id(options)
+        session = checked_name("session", options.session) if options.session is not None else run
+        with parts.tracer.span("wink.accept", {"wink.prompt": prompt.name, "wink.run": run}):
+            trace = parts.tracer.headers()
+            event = EvaluationAccepted(
+                evaluation=run,
+                prompt=prompt.name,
+                digest=prompt.digest,
+                params=params,
+                terms=self._terms(prompt, options, now),
+            )
+            _refuse_large(event)
+            limits = [limit for limit in (event.terms.deadline_at, event.terms.expires_at) if limit is not None]
+            first = Message(
+                id=run,
+                kind="turn",
+                mailbox=options.queue or parts.registry.turn_mailbox(prompt),
+                task=prompt.name,
+                tenant=tenant,
+                session=session,
+                evaluation=run,
+                not_before=self._not_before(options, now),
+                limit_at=min(limits, default=None),
+                visibility_timeout=self._visibility_timeout,
+                priority=options.priority,
+                shown=shown(params),
+                trace=trace,
+            )
+            outcome = Message(
+                id=outcome_id(run),
+                kind="outcome",
+                mailbox=first.mailbox,
+                task=f"{prompt.name}{OUTCOME}",
+                tenant=tenant,
+                session=session,
+                evaluation=run,
+                visibility_timeout=self._visibility_timeout,
+                shown="",
+                trace=trace,
+            )
+            accepted = parts.mailbox.accept(
+                Acceptance(event=event, message=first, outcome=outcome, busy=options.busy or "wait", actor=parts.actor)
+            )
+            parts.ringer.ring(accepted.doorbells)
+        self._warn_unserved(first.mailbox)
+        return tenant, run
+
+    def _run_id(self, options: CallOptions) -> str:
+        if options.task_id is not None:
+            if STEP in options.task_id:
+                message = f"task_id {options.task_id!r} may not hold {STEP!r}, which separates a run from its steps"
+                raise ParametersInvalidError(message)
+            return checked_name("task_id", options.task_id)
+        if options.session is None:
+            return str(self._uuid4())
+        return fitting_id(self._uuid4, partition_of(options.session, self._partitions), self._partitions)
+
+    def _terms(self, prompt: PromptDefinition, options: CallOptions, now: float) -> Terms:
+        model = options.model
+        deadline = prompt.deadline if options.deadline is None else options.deadline
+        absolute = _epoch("deadline", deadline) if isinstance(deadline, datetime) else None
+        expires = options.expires
+        expires_at = None
+        if isinstance(expires, datetime):
+            expires_at = _epoch("expires", expires)
+        elif expires is not None:
+            expires_at = now + expires
+        return Terms(
+            models=prompt.models if model is None else (model,) if isinstance(model, str) else tuple(model),
+            deadline=None if isinstance(deadline, datetime) else deadline,
+            deadline_at=absolute,
+            expires_at=expires_at,
+            budget=options.budget or prompt.budget,
+            max_turns=prompt.max_turns,
+            history=prompt.history,
+            model_settings=dict(options.model_settings or {}),
+            labels=dict(options.labels or {}),
+        )
+
+    def _not_before(self, options: CallOptions, now: float) -> float:
+        if options.eta is not None:
+            return _epoch("eta", options.eta)
+        return 0.0 if options.countdown is None else now + options.countdown
+
+    def _warn_unserved(self, mailbox: str) -> None:
+        if mailbox in self._seen_served:
+            return
+        self._seen_served.add(mailbox)
+        try:
+            served = any(mailbox in worker.mailboxes for worker in self._parts.fleet.workers())
+        except LedgerUnavailableError:  # the run is accepted; this was only for a warning
+            return
+        if not served:
+            log.warning(
+                "no live worker serves this mailbox; the run waits for one", mailbox=mailbox, hint=f"-Q {mailbox}"
+            )
+
+
+def _epoch(option: str, moment: datetime) -> float:
+    if moment.tzinfo is None:
+        message = f"{option}={moment!r} has no time zone: give an aware datetime, like datetime.now(UTC)"
+        raise ParametersInvalidError(message)
+    return moment.timestamp()
+
+
+def _refuse_large(event: EvaluationAccepted) -> None:
+    size = len(encode(event))
+    if size > LARGEST_EVENT:
+        message = f"the parameters of {event.prompt!r} make an event of {size} bytes; a ledger takes {LARGEST_EVENT}"
+        raise PayloadTooLargeError(message, run_id=event.evaluation)

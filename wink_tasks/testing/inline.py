@@ -1,0 +1,92 @@
+"""Working off a mailbox in the calling thread: no broker, no worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from wink_tasks.core.delivery import Message
+from wink_tasks.core.errors import RunTimeoutError
+from wink_tasks.ports.clock import Clock
+from wink_tasks.ports.mailbox import Doorbell, Mailbox
+from wink_tasks.ports.outcome import Outcome
+from wink_tasks.runtime.step import Steps
+
+
+class NoObserver:
+    """Nobody watches the steps."""
+
+    def began(self, message: Message) -> None:
+        """See `runtime.step.Observer`."""
+
+    def ended(self, message: Message, seconds: float, error: Exception | None) -> None:
+        """See `runtime.step.Observer`."""
+
+
+class KeptOutcomes:
+    """Keeps what would have gone to Celery."""
+
+    def __init__(self) -> None:
+        self.delivered: list[Outcome] = []
+
+    def deliver(self, outcome: Outcome) -> None:
+        """See `ports.outcome`."""
+        self.delivered.append(outcome)
+
+
+class Waiting(Protocol):
+    """A store that can tell when something is due."""
+
+    def next_due(self) -> float | None:
+        """Epoch seconds of the next thing to reap, None where there is none."""
+        ...
+
+
+class InlineWorker:
+    """Rings by working: what is ready is done at once, by whoever rings first. `pass_time` lets seconds go by."""
+
+    def __init__(
+        self,
+        *,
+        steps: Callable[[], Steps],
+        mailbox: Mailbox,
+        waiting: Waiting,
+        clock: Clock,
+        pass_time: Callable[[float], object],
+    ) -> None:
+        self._steps = steps
+        self._mailbox = mailbox
+        self._waiting = waiting
+        self._clock = clock
+        self._pass_time = pass_time
+        self._bells: deque[Doorbell] = deque()
+        self._working = False
+
+    def ring(self, doorbells: Iterable[Doorbell]) -> None:
+        """See `ports.doorbell`."""
+        self._bells.extend(doorbells)
+        if not self._working:
+            self._work_off()
+
+    def work(self) -> bool:
+        """Let time pass until something is due, and do it. Raises RunTimeoutError where nothing ever is."""
+        due = self._waiting.next_due()
+        if due is None:
+            message = "nothing is left to do in this process, and the run has not ended"
+            raise RunTimeoutError(message)
+        self._pass_time(max(0.0, due - self._clock.now()))
+        self.ring(self._mailbox.reap())
+        return True
+
+    def _work_off(self) -> None:
+        self._working = True
+        try:
+            while self._bells:
+                bell = self._bells.popleft()
+                try:
+                    self._steps().run(bell.address, bell.task, serves=(), observer=NoObserver())
+                except Exception:  # noqa: BLE001, S112 - what a tool raised fails its task; the ledger has it
+                    continue
+        finally:
+            self._working = False

@@ -1,0 +1,277 @@
+"""The only place where the runtime meets its adapters."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+import structlog
+from celery import Celery
+
+from wink_tasks.adapters.breaker import ProcessBreaker
+from wink_tasks.adapters.celery.outcomes import CeleryOutcomes
+from wink_tasks.adapters.celery.ringer import CeleryRinger
+from wink_tasks.adapters.celery.task_events import TaskEvents
+from wink_tasks.adapters.clock import SystemClock
+from wink_tasks.adapters.redis.store import RedisStore
+from wink_tasks.core.errors import ConfigurationError
+from wink_tasks.ports.clock import Clock
+from wink_tasks.ports.doorbell import Ringer
+from wink_tasks.ports.fleet import Fleet, Worker
+from wink_tasks.ports.ledger import Ledger
+from wink_tasks.ports.mailbox import Mailbox
+from wink_tasks.ports.outcome import OutcomeSink
+from wink_tasks.ports.provider import Provider
+from wink_tasks.ports.telemetry import MetricsCollector, Tracer
+from wink_tasks.runtime.cache import SessionCache
+from wink_tasks.runtime.guards.breaker import BreakerGuard
+from wink_tasks.runtime.guards.telemetry import TelemetryGuard
+from wink_tasks.runtime.guards.time_limit import TimeLimitGuard
+from wink_tasks.runtime.keeper import Keeper
+from wink_tasks.runtime.loop import BackgroundLoop
+from wink_tasks.runtime.parts import AgreedBudget, BudgetEstimator, ListedOrder, ModelRouter, Parts
+from wink_tasks.runtime.providers import Factory, Providers
+from wink_tasks.runtime.reaper import Reaper
+from wink_tasks.runtime.registry import Registry
+from wink_tasks.runtime.resources import Resources
+from wink_tasks.runtime.step import Steps
+from wink_tasks.runtime.submit import Submitter
+from wink_tasks.settings import Settings
+from wink_tasks.testing.inline import InlineWorker, KeptOutcomes
+from wink_tasks.testing.memory import MemoryStore
+
+log = structlog.get_logger(__name__)
+
+SHARED_SETTINGS = ("partitions",)
+
+
+class Store(Protocol):
+    """The three ports that one store serves."""
+
+    @property
+    def mailbox(self) -> Mailbox: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def url(self) -> str: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What an application, or a test, may put in the place of what we ship."""
+
+    providers: Mapping[str, Factory]
+    resources: Mapping[type, Any]
+    metrics: MetricsCollector
+    tracer: Tracer
+    router: ModelRouter = ListedOrder()
+    estimator: BudgetEstimator = AgreedBudget()
+    clock: Clock = SystemClock()
+    draw: Callable[[], float] = random.random
+    uuid4: Callable[[], UUID] = uuid4
+    pass_time: Callable[[float], object] = time.sleep
+
+
+class House:
+    """Everything of one process, joined. Nothing is opened before it is used."""
+
+    def __init__(
+        self, *, settings: Settings, choices: Choices, registry: Registry, store: Store, ringer: Ringer,
+        outcomes: OutcomeSink, work: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self.work = work
+        self.store = store
+        self.clock = choices.clock
+        self.ringer = ringer
+        self._loop = BackgroundLoop()
+        self._keeper = Keeper(store.mailbox, choices.clock, every=settings.visibility_timeout / 3)
+        self._keeping = False
+        self._reaper: Reaper | None = None
+        breaker = ProcessBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
+
+        def time_limited(provider: Provider, name: str) -> Provider:
+            return TimeLimitGuard(provider, name=name, seconds=settings.provider_timeout)
+
+        def broken(provider: Provider, name: str) -> Provider:
+            return BreakerGuard(provider, name=name, breaker=breaker)
+
+        def seen(provider: Provider, name: str) -> Provider:
+            return TelemetryGuard(provider, name=name, tracer=choices.tracer)
+
+        self.providers = Providers(choices.providers, guards=(broken, time_limited, seen))
+        self.parts = Parts(
+            mailbox=store.mailbox,
+            ledger=store.ledger,
+            fleet=store.fleet,
+            ringer=ringer,
+            outcomes=outcomes,
+            clock=choices.clock,
+            draw=choices.draw,
+            registry=registry,
+            providers=self.providers,
+            resources=Resources(choices.resources),
+            router=choices.router,
+            estimator=choices.estimator,
+            loop=self._loop,
+            cache=SessionCache(settings.cached_sessions),
+            keeper=self._keeper,
+            metrics=choices.metrics,
+            tracer=choices.tracer,
+            actor=f"{socket.gethostname()}",
+            visibility_timeout=settings.visibility_timeout,
+            step_limit=settings.step_limit,
+            continuation_steps=settings.continuation_steps if settings.continuation else 1,
+            continuation_seconds=settings.continuation_seconds,
+        )
+        self.steps = Steps(self.parts)
+        self.submitter = Submitter(
+            self.parts,
+            uuid4=choices.uuid4,
+            partitions=settings.partitions,
+            tenant=settings.default_tenant,
+            visibility_timeout=settings.visibility_timeout,
+        )
+        self._agreed = False
+
+    def working(self) -> Steps:
+        """What works on messages, with its leases held from now on."""
+        self.agree()
+        if not self._keeping:
+            self._keeping = True
+            self._keeper.start()
+        return self.steps
+
+    def agree(self) -> None:
+        """Compare what all processes must share. Raises ConfigurationError where another one has it otherwise."""
+        if self._agreed:
+            return
+        mine = {name: str(getattr(self._settings, name)) for name in SHARED_SETTINGS}
+        for name, theirs in self.store.fleet.agree(mine).items():
+            if mine.get(name, theirs) != theirs:
+                message = (
+                    f"WINK_{name.upper()} is {mine[name]} here, but {theirs} for those who already use "
+                    f"{self.store.url} with prefix {self._settings.prefix!r}: set it to {theirs}, or use another prefix"
+                )
+                raise ConfigurationError(message)
+        self._agreed = True
+
+    def join(self, describe: Callable[[], Worker]) -> None:
+        """Be a member of the fleet: signs of life, and reaping where elected."""
+        self.agree()
+        if self._reaper is None:
+            self._reaper = Reaper(
+                worker=describe,
+                fleet=self.store.fleet,
+                mailbox=self.store.mailbox,
+                ledger=self.store.ledger,
+                ringer=self.ringer,
+                beat=self._settings.worker_beat,
+                every=self._settings.reap_every,
+                retention=self._settings.retention,
+            )
+            self._reaper.start()
+
+    def closing(self) -> None:
+        """Claim nothing more, and go on with nothing."""
+        self.steps.close()
+
+    def close(self) -> None:
+        """End what was started, each part also where another fails to end. May be called twice."""
+        self.steps.close()
+        if self._reaper is not None:
+            self._reaper.stop()
+            self._reaper = None
+        self._keeper.stop()
+        self._keeping = False
+        self._loop.submit(self.providers.close()).result()
+        self._loop.stop()
+        self.store.close()
+
+
+def redis_url(settings: Settings, app: Celery) -> tuple[str, str]:
+    """Where the ledgers are, and why there. Raises ConfigurationError where nothing tells."""
+    if settings.redis_url:
+        return settings.redis_url, "WINK_REDIS_URL"
+    for name in ("result_backend", "broker_url"):
+        url = app.conf[name] or ""
+        if url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
+            return url.replace("redis+socket://", "unix://"), f"the app's {name}"
+    message = (
+        "nothing tells in which Redis the ledgers are: set WINK_REDIS_URL=redis://host:6379/0 "
+        "(the app's result backend and broker are no Redis)"
+    )
+    raise ConfigurationError(message)
+
+
+def celery_house(
+    *, app: Celery, events: TaskEvents, settings: Settings, choices: Choices, registry: Registry
+) -> House:
+    """The house of a process that works with Celery and Redis."""
+    url, _ = redis_url(settings, app)
+    store = RedisStore(
+        url, prefix=settings.prefix, partitions=settings.partitions, give_up_after=settings.store_give_up_after
+    )
+    return House(
+        settings=settings,
+        choices=choices,
+        registry=registry,
+        store=store,
+        ringer=CeleryRinger(app, choices.tracer),
+        outcomes=CeleryOutcomes(app, events),
+        work=lambda: False,
+    )
+
+
+def memory_house(*, settings: Settings, choices: Choices, registry: Registry) -> House:
+    """The house of a process that works alone: nothing leaves its memory, and whoever waits does the work."""
+    store = MemoryStore(choices.clock, partitions=settings.partitions)
+    worker = InlineWorker(
+        steps=lambda: house.steps,
+        mailbox=store.mailbox,
+        waiting=store,
+        clock=choices.clock,
+        pass_time=choices.pass_time,
+    )
+    house = House(
+        settings=settings,
+        choices=choices,
+        registry=registry,
+        store=store,
+        ringer=worker,
+        outcomes=KeptOutcomes(),
+        work=worker.work,
+    )
+    return house
+
+
+def shipped_providers() -> dict[str, Factory]:
+    """The providers that every application has, by name. An SDK is imported when its provider is first used."""
+
+    def offline() -> Provider:
+        from wink_tasks.adapters.providers.offline import OfflineReviewer  # noqa: PLC0415 - made at first use
+
+        return OfflineReviewer()
+
+    def openai() -> Provider:
+        from wink_tasks.adapters.providers.openai import OpenAIProvider  # noqa: PLC0415 - the SDK is slow and optional
+
+        return OpenAIProvider()
+
+    return {"offline": offline, "openai": openai}
+
+
+def router_queue(app: Celery, task: str) -> str:
+    """The queue to which the app's own routes send a task."""
+    queue: str = app.amqp.router.route({}, task)["queue"].name
+    return queue
+
+

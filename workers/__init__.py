@@ -1,0 +1,8 @@
+"""Deployable Celery apps for the application that WINK_APP names (package.module:wink)."""
+
+import os
+
+from wink_tasks.app import find_wink
+
+wink = find_wink(os.environ.get("WINK_APP"))
+app = wink.app

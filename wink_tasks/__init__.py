@@ -40,7 +40,8 @@ from wink_tasks.core.errors import (
     WinkError,
 )
 from wink_tasks.core.limits import Budget, Usage
-from wink_tasks.core.prompt import Prompt, Section
+from wink_tasks.core.prompt import PromptDefinition as Prompt
+from wink_tasks.core.sections import Section
 from wink_tasks.runtime.context import ToolContext
 from wink_tasks.runtime.session import Session
 

@@ -22,6 +22,7 @@ from wink_tasks.core.errors import ConfigurationError, DeclarationError, Unknown
 from wink_tasks.core.events import Json
 from wink_tasks.core.ids import checked_name, checked_tenant, evaluation_of
 from wink_tasks.core.limits import Budget
+from wink_tasks.core.options import CallOptions
 from wink_tasks.core.prompt import PromptDefinition
 from wink_tasks.core.tool import ToolDefinition
 from wink_tasks.ports.fleet import Worker
@@ -35,7 +36,6 @@ from wink_tasks.runtime.registry import Registry
 from wink_tasks.runtime.session import Session
 from wink_tasks.runtime.standing import explain
 from wink_tasks.runtime.step import Steps
-from wink_tasks.runtime.submit import CallOptions
 from wink_tasks.runtime.turn import UNKNOWN_HERE
 from wink_tasks.settings import load_settings
 from wink_tasks.wiring import Choices, House, celery_house, memory_house, router_queue, shipped_providers
@@ -45,8 +45,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CELERYS_OWN = frozenset(
-    {"producer", "connection", "retry", "retry_policy", "add_to_parent", "group_id", "group_index", "root_id",
-     "parent_id", "ignore_result", "reply_to", "shadow"}
+    {
+        "producer",
+        "connection",
+        "retry",
+        "retry_policy",
+        "add_to_parent",
+        "group_id",
+        "group_index",
+        "root_id",
+        "parent_id",
+        "ignore_result",
+        "reply_to",
+        "shadow",
+    }
 )
 """Options of Celery's that say how a message is published; a doorbell is published our way."""
 
@@ -61,7 +73,7 @@ class Wink:
     Raises ConfigurationError for settings that do not fit, and for a second Wink on one app.
     """
 
-    def __init__(  # noqa: PLR0913 - what an application may replace
+    def __init__(
         self,
         app: Celery | None = None,
         *,
@@ -118,7 +130,9 @@ class Wink:
         """
 
         def declare(function: Callable[P, R]) -> ToolHandle[P, R]:
-            definition = ToolDefinition.of(function, context_type=ToolContext, **options)
+            name = options.pop("name", None) or function.__name__
+            retry_on = tuple(options.pop("retry_on", ()))
+            definition = ToolDefinition.of(function, name=name, context_type=ToolContext, retry_on=retry_on, **options)
             self.registry.add_tool(definition)
             task = self.registry.tool_task(definition.name)
             declare_tool(self, task, definition.description, timeout=definition.timeout)
@@ -126,7 +140,7 @@ class Wink:
 
         return declare if function is None else declare(function)
 
-    def prompt(  # noqa: PLR0913 - what a prompt may say
+    def prompt(
         self,
         *,
         output: type[T],
@@ -178,7 +192,7 @@ class Wink:
                 message = f"prompt {definition.name!r}: no provider is called {provider!r}; there are: {known}"
                 raise DeclarationError(message)
         self.registry.add_prompt(definition)
-        declare_prompt(self, definition.name, definition.description)
+        declare_prompt(self, definition.name, f"A run of prompt {definition.name}.")
         return PromptHandle(self, definition)
 
     # Using
@@ -229,6 +243,7 @@ class Wink:
             ledger=house.store.ledger,
             ringer=house.ringer,
             clock=house.clock,
+            session=lambda tenant, name: Session(house.store.ledger, tenant, name),
             load_output=self._load_output,
             explain=lambda record: explain(
                 record, ledger=house.store.ledger, fleet=house.store.fleet, clock=house.clock
@@ -350,5 +365,3 @@ def _factories(providers: Mapping[str, Provider | Factory]) -> dict[str, Factory
         return (lambda: given) if hasattr(given, "complete") else given
 
     return {name: factory(given) for name, given in providers.items()}
-
-

@@ -22,7 +22,8 @@ class Settings(BaseSettings):
     partitions: int = Field(16, ge=1, le=99, description="Into how many slots sessions are spread. Never change it.")
     default_tenant: str = Field("default", description="The tenant of calls that name none.")
     split_queues: bool = Field(
-        default=False, description="Turns go to the queue `turns`, tools to `tools`, instead of the app's default queue."
+        default=False,
+        description="Turns go to the queue `turns`, tools to `tools`, instead of the app's default queue.",
     )
     visibility_timeout: float = Field(10.0, ge=1, le=43_200, description="How long a claim hides its message.")
     step_limit: Seconds = Field(3600.0, description="The longest that a step without a limit of its own may take.")

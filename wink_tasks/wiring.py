@@ -6,7 +6,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -53,15 +53,14 @@ SHARED_SETTINGS = ("partitions",)
 class Store(Protocol):
     """The three ports that one store serves."""
 
-    @property
-    def mailbox(self) -> Mailbox: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def fleet(self) -> Fleet: ...
-    @property
-    def url(self) -> str: ...
-    def close(self) -> None: ...
+    mailbox: Mailbox
+    ledger: Ledger
+    fleet: Fleet
+    url: str
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +71,9 @@ class Choices:
     resources: Mapping[type, Any]
     metrics: MetricsCollector
     tracer: Tracer
-    router: ModelRouter = ListedOrder()
-    estimator: BudgetEstimator = AgreedBudget()
-    clock: Clock = SystemClock()
+    router: ModelRouter = field(default_factory=ListedOrder)
+    estimator: BudgetEstimator = field(default_factory=AgreedBudget)
+    clock: Clock = field(default_factory=SystemClock)
     draw: Callable[[], float] = random.random
     uuid4: Callable[[], UUID] = uuid4
     pass_time: Callable[[float], object] = time.sleep
@@ -84,8 +83,15 @@ class House:
     """Everything of one process, joined. Nothing is opened before it is used."""
 
     def __init__(
-        self, *, settings: Settings, choices: Choices, registry: Registry, store: Store, ringer: Ringer,
-        outcomes: OutcomeSink, work: Callable[[], bool],
+        self,
+        *,
+        settings: Settings,
+        choices: Choices,
+        registry: Registry,
+        store: Store,
+        ringer: Ringer,
+        outcomes: OutcomeSink,
+        work: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self.work = work
@@ -212,9 +218,7 @@ def redis_url(settings: Settings, app: Celery) -> tuple[str, str]:
     raise ConfigurationError(message)
 
 
-def celery_house(
-    *, app: Celery, events: TaskEvents, settings: Settings, choices: Choices, registry: Registry
-) -> House:
+def celery_house(*, app: Celery, events: TaskEvents, settings: Settings, choices: Choices, registry: Registry) -> House:
     """The house of a process that works with Celery and Redis."""
     url, _ = redis_url(settings, app)
     store = RedisStore(
@@ -257,12 +261,12 @@ def shipped_providers() -> dict[str, Factory]:
     """The providers that every application has, by name. An SDK is imported when its provider is first used."""
 
     def offline() -> Provider:
-        from wink_tasks.adapters.providers.offline import OfflineReviewer  # noqa: PLC0415 - made at first use
+        from wink_tasks.adapters.providers.offline import OfflineReviewer
 
         return OfflineReviewer()
 
     def openai() -> Provider:
-        from wink_tasks.adapters.providers.openai import OpenAIProvider  # noqa: PLC0415 - the SDK is slow and optional
+        from wink_tasks.adapters.providers.openai import OpenAIProvider
 
         return OpenAIProvider()
 
@@ -273,5 +277,3 @@ def router_queue(app: Celery, task: str) -> str:
     """The queue to which the app's own routes send a task."""
     queue: str = app.amqp.router.route({}, task)["queue"].name
     return queue
-
-

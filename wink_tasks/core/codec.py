@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -31,7 +31,9 @@ def decode_event(data: bytes, version: int = VERSION, upcasters: Mapping[int, Up
     Raises LedgerFormatError for a version of the future, an unknown event, or JSON that does not fit.
     """
     if version > max(upcasters, default=VERSION - 1) + 1:
-        message = f"the ledger has format version {version}, this process reads up to {VERSION}: upgrade wink-tasks here"
+        message = (
+            f"the ledger has format version {version}, this process reads up to {VERSION}: upgrade wink-tasks here"
+        )
         raise LedgerFormatError(message)
     try:
         if version == VERSION and VERSION not in upcasters:
@@ -39,8 +41,7 @@ def decode_event(data: bytes, version: int = VERSION, upcasters: Mapping[int, Up
         fields = msgspec.json.decode(data, type=dict[str, Json])
         for step in range(version, max(upcasters) + 1):
             fields = upcasters[step](fields)
-        event: AnyEvent = msgspec.convert(fields, AnyEvent)
-        return event
+        return cast("AnyEvent", msgspec.convert(fields, AnyEvent))
     except msgspec.MsgspecError as error:
         message = f"not an event of format version {version}: {error}; the entry begins {data[:80]!r}"
         raise LedgerFormatError(message) from error

@@ -43,13 +43,23 @@ class LedgerFormatError(WinkError):
 
 
 class ValueInvalidError(WinkError, ValueError):
-    """A value does not fit the type that was declared for it."""
+    """A value does not fit the type that was declared for it: `what` is the value, `problems` tells each field."""
 
     fault = "caller"
 
+    def __init__(self, what: str, problems: str) -> None:
+        super().__init__(f"{what}: {problems}")
+        self.what = what
+        self.problems = problems
 
-class ParametersInvalidError(ValueInvalidError):
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.what, self.problems)
+
+
+class ParametersInvalidError(WinkError, ValueError):
     """The arguments do not fit the prompt's or the tool's parameters."""
+
+    fault = "caller"
 
 
 class NotCallableError(WinkError, TypeError):

@@ -1,7 +1,8 @@
 """Identifiers: their grammar, where they live, and how one id leads to the next.
 
 An evaluation's id is the Celery task id that `.delay()` returns. The first turn's message bears the same id; later
-messages of an evaluation are named after it, so any id that an operator sees leads back to its evaluation.
+messages of an evaluation are named after it, so any id that an operator sees leads back to its evaluation. Turns after
+the first, and the end, belong to Celery tasks that are named after the prompt's: `proj.review:turn`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from uuid import UUID
 
+from wink_tasks.core.contracts import require
 from wink_tasks.core.errors import ParametersInvalidError
 
 STEP = "~"
+TURN = ":turn"
+OUTCOME = ":outcome"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -51,6 +55,7 @@ def partition_of(name: str, partitions: int) -> int:
     return crc_hqx(name.encode(), 0) % partitions
 
 
+@require(lambda partition, partitions: 0 <= partition < partitions, "a partition that there is")
 def fitting_id(uuid4: Callable[[], UUID], partition: int, partitions: int) -> str:
     """A new id whose home is `partition`. `uuid4` is the source of randomness."""
     stem = str(uuid4())[:-4]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from wink_tasks.core.contracts import require
+
 FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 60.0
 
 
+@require(lambda failures: failures >= 1, "a first failure")
+@require(lambda draw: 0 <= draw < 1, "a draw in [0, 1)")
 def backoff(failures: int, draw: float, *, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> float:
     """Seconds to wait after the `failures`-th failure in a row (the first is 1).
 

@@ -12,6 +12,7 @@ from wink_tasks.core.errors import LedgerFormatError
 from wink_tasks.core.evaluation import EvaluationState, accepted, advance
 from wink_tasks.core.events import (
     TERMINAL,
+    AnyEvent,
     EvaluationAccepted,
     EvaluationStarted,
     EvaluationSucceeded,
@@ -68,24 +69,8 @@ def _fold_one(state: SessionState, record: Recorded) -> SessionState:
         raise LedgerFormatError(message)
     before = state.open[event.evaluation]
     after = advance(before, event)
-    transcript, slices = state.transcript, state.slices
-    match event:
-        case EvaluationStarted():
-            transcript = transcript.opened(event.content)
-        case ModelResponded():
-            transcript = transcript.added(ModelSaid(event.text, event.calls))
-        case OutputRejected():
-            transcript = transcript.added(UserSaid(event.reason))
-        case ToolReturned():
-            transcript = transcript.added(ToolAnswered(event.call, event.tool, event.value))
-            slices = _appended(slices, event.slice, event.value)
-        case ToolFailed():
-            transcript = transcript.added(ToolAnswered(event.call, event.tool, event.message, failed=True))
-        case StepDied(call=str(died)):
-            tool = next(call.tool for call in before.pending if call.id == died)
-            transcript = transcript.added(ToolAnswered(died, tool, "The tool died.", failed=True))
-        case EvaluationSucceeded():
-            slices = _appended(slices, event.slice, event.output)
+    transcript = _said(state.transcript, before, event)
+    slices = _appended(state.slices, event)
     if not isinstance(event, TERMINAL):
         opened = {**state.open, after.id: after}
         return replace(state, seq=record.seq, open=opened, transcript=transcript, slices=slices)
@@ -96,5 +81,28 @@ def _fold_one(state: SessionState, record: Recorded) -> SessionState:
     return replace(state, seq=record.seq, open=opened, ended=ended, transcript=transcript, slices=slices)
 
 
-def _appended(slices: Mapping[str, Log[Json]], name: str | None, value: Json) -> Mapping[str, Log[Json]]:
-    return slices if name is None else {**slices, name: slices.get(name, Log()).added(value)}
+def _said(transcript: Transcript, before: EvaluationState, event: AnyEvent) -> Transcript:
+    match event:
+        case EvaluationStarted():
+            return transcript.opened(event.content)
+        case ModelResponded():
+            return transcript.added(ModelSaid(event.text, event.calls))
+        case OutputRejected():
+            return transcript.added(UserSaid(event.reason))
+        case ToolReturned():
+            return transcript.added(ToolAnswered(event.call, event.tool, event.value))
+        case ToolFailed():
+            return transcript.added(ToolAnswered(event.call, event.tool, event.message, failed=True))
+        case StepDied(call=str(died)):
+            tool = next(call.tool for call in before.pending if call.id == died)
+            return transcript.added(ToolAnswered(died, tool, "The tool died.", failed=True))
+        case _:
+            return transcript
+
+
+def _appended(slices: Mapping[str, Log[Json]], event: AnyEvent) -> Mapping[str, Log[Json]]:
+    match event:
+        case ToolReturned(slice=str(name), value=value) | EvaluationSucceeded(slice=str(name), output=value):
+            return {**slices, name: slices.get(name, Log()).added(value)}
+        case _:
+            return slices

@@ -83,14 +83,14 @@ class TypedJson(Generic[T]):
         try:
             return self._built[0].validate_json(encode(data))
         except ValidationError as error:
-            raise ValueInvalidError(problems(error)) from error
+            raise ValueInvalidError(self._what, problems(error)) from error
 
     def check(self, value: object) -> T:
         """`value`, a Python object, as the type has it. Raises ValueInvalidError."""
         try:
             return self._built[0].validate_python(value)
         except ValidationError as error:
-            raise ValueInvalidError(problems(error)) from error
+            raise ValueInvalidError(self._what, problems(error)) from error
 
     def dump(self, value: object) -> Json:
         """`value` as JSON that `load` can read again. Raises ValueInvalidError where it does not fit the type."""
@@ -98,12 +98,12 @@ class TypedJson(Generic[T]):
         try:
             data = self._built[0].dump_python(checked, mode="json", by_alias=True, round_trip=True, warnings="error")
         except PydanticSerializationError as error:
-            raise ValueInvalidError(f"{self._what} got {short(value)}: {error}") from error
+            raise ValueInvalidError(self._what, f"{' '.join(str(error).split())} (got {short(value)})") from error
         try:
             self.load(data)
         except ValueInvalidError as error:
-            message = f"{self._what}: {short(value)} becomes JSON that cannot be read again ({error})"
-            raise ValueInvalidError(message) from error
+            message = f"{short(value)} becomes JSON that cannot be read again: {error.problems}"
+            raise ValueInvalidError(self._what, message) from error
         return data
 
     @property
@@ -162,7 +162,11 @@ def _culprit(type_: Any) -> str | None:
     if not has_fields(type_):
         return None
     model = issubclass(type_, BaseModel)
-    hints = get_type_hints(type_, include_extras=True) if not model else {k: f.annotation for k, f in type_.model_fields.items()}
+    hints = (
+        get_type_hints(type_, include_extras=True)
+        if not model
+        else {k: f.annotation for k, f in type_.model_fields.items()}
+    )
     for name, hint in hints.items():
         try:
             TypeAdapter(hint).json_schema()

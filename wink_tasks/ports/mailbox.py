@@ -72,9 +72,9 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A message in the hands of its claimer.
 
     `started_at` is when the evaluation was first claimed. `tail` are the ledger's events after the sequence number
-    that the claimer knew; a settler that goes on is not told its own again. `read` are those that the message names;
-    for a call or an outcome whose claimer knows nothing (`after` None), its EvaluationAccepted comes first. `head` is
-    the ledger's last sequence number. `cancelled`: it was asked to stop, and has not ended.
+    that the claimer knew; a settler that goes on is not told its own again. `read` are those that the message names,
+    of a call and of an outcome after its EvaluationAccepted. `head` is the ledger's last sequence number. `cancelled`:
+    it was asked to stop, and has not ended.
     """
 
     receipt: Receipt

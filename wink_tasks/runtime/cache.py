@@ -47,4 +47,3 @@ class SessionCache:
             self._states.move_to_end((state.tenant, state.session))
             if len(self._states) > self._size:
                 self._states.popitem(last=False)
-

@@ -12,7 +12,7 @@ import structlog
 
 from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.errors import CancelledError, LedgerFormatError, PayloadTooLargeError, ToolError
-from wink_tasks.core.events import Call, EvaluationAccepted, ModelResponded, ToolFailed, ToolReturned
+from wink_tasks.core.events import Call, EvaluationAccepted, ModelResponded, ToolFailed, ToolFailure, ToolReturned
 from wink_tasks.core.redaction import redact
 from wink_tasks.core.retry import backoff
 from wink_tasks.core.tool import ToolDefinition
@@ -39,7 +39,7 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
     deadline = deadline_of(accepted, claimed.started_at)
     began = parts.clock.monotonic()
     if deadline is not None and parts.clock.now() >= deadline:
-        return _failed(parts, claimed, call, tool, "timeout", "Not run: the deadline passed.")
+        return _failed(parts, claimed, call, kind="timeout", message="Not run: the deadline passed.", began=began)
     context = ToolContext(
         params=accepted.params,
         session=Session(parts.ledger, message.tenant, message.session),
@@ -65,7 +65,7 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
         )
         _refuse_large(event, tool)
     except ToolError as error:
-        return _failed(parts, claimed, call, tool, "tool_error", str(error), began)
+        return _failed(parts, claimed, call, kind="tool_error", message=str(error), began=began)
     except tool.retry_on as error:
         parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
         delay = backoff(claimed.deliveries, parts.draw())
@@ -73,8 +73,9 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is recorded, and fails its task
         if stop.is_set and isinstance(error, CancelledError):
             return Worked()
-        return _failed(parts, claimed, call, tool, "exception", _for_model(error), began, error)
-    _count(parts, tool, "ok", event.seconds)
+        kind: ToolFailure = "timeout" if isinstance(error, TimeoutError) else "exception"
+        return _failed(parts, claimed, call, kind=kind, message=_for_model(error), began=began, error=error)
+    _count(parts, call.tool, "ok", event.seconds)
     return Worked(events=(event,))
 
 
@@ -127,34 +128,34 @@ def _for_model(error: Exception) -> str:
     return f"The tool failed with {type(error).__name__}."
 
 
-def _failed(  # noqa: PLR0913 - what an event says
+def _failed(
     parts: Parts,
     claimed: Claimed,
     call: Call,
-    tool: ToolDefinition,
-    kind: str,
+    *,
+    kind: ToolFailure,
     message: str,
-    began: float | None = None,
+    began: float,
     error: Exception | None = None,
 ) -> Worked:
-    seconds = 0.0 if began is None else parts.clock.monotonic() - began
+    seconds = parts.clock.monotonic() - began
     event = ToolFailed(
         evaluation=claimed.message.evaluation,
         turn=claimed.message.turn,
         call=call.id,
         tool=call.tool,
-        kind=kind,  # type: ignore[arg-type]  # one of ToolFailure's, by its callers above
+        kind=kind,
         message=message[:LONGEST_TRACEBACK],
         seconds=round(seconds, 6),
         error=None if error is None else redact(f"{type(error).__name__}: {error}")[:LONGEST_TRACEBACK],
         traceback=None if error is None else redact("".join(format_exception(error)))[-LONGEST_TRACEBACK:],
     )
-    _count(parts, tool, kind, seconds)
+    _count(parts, call.tool, kind, seconds)
     if error is not None:
         parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
     return Worked(events=(event,), error=error)
 
 
-def _count(parts: Parts, tool: ToolDefinition, status: str, seconds: float) -> None:
-    parts.metrics.counter("wink.tool.invocations", 1, {"tool": tool.name, "status": status})
-    parts.metrics.histogram("wink.tool.duration_seconds", seconds, {"tool": tool.name})
+def _count(parts: Parts, tool: str, status: str, seconds: float) -> None:
+    parts.metrics.counter("wink.tool.invocations", 1, {"tool": tool, "status": status})
+    parts.metrics.histogram("wink.tool.duration_seconds", seconds, {"tool": tool})

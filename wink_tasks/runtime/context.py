@@ -33,5 +33,7 @@ class ToolContext:
     def check(self) -> None:
         """Call it now and then in long work. Raises CancelledError where the call should not go on."""
         if self._stopping():
-            message = f"the call {self.idempotency_key} should stop: its evaluation was cancelled, or its lease was lost"
+            message = (
+                f"the call {self.idempotency_key} should stop: its evaluation was cancelled, or its lease was lost"
+            )
             raise CancelledError(message, run_id=self.run_id, session_id=self.session.id)

@@ -49,8 +49,11 @@ class Keeper:
             self._thread = None
 
     def hold(self, receipt: Receipt, *, limit: float, stop: Callable[[], None]) -> None:
-        """Renew `receipt` for at most `limit` seconds; `stop` is called, from the keeper's thread, where the step
-        should not go on: the limit passed, the lease is lost, or the evaluation is cancelled."""
+        """Renew `receipt` for at most `limit` seconds.
+
+        `stop` is called, from the keeper's thread, where the step should not go on: the limit passed, the lease is
+        lost, or the evaluation is cancelled.
+        """
         with self._lock:
             self._held[receipt.address] = Held(receipt, self._clock.monotonic() + limit, stop)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from wink_tasks.core.errors import ConfigurationError
 from wink_tasks.ports.provider import Provider
@@ -25,6 +26,19 @@ def split_model(model: str) -> tuple[str, str]:
     return provider, name
 
 
+_refusals: list[str] = []
+
+
+@contextmanager
+def refusing_remote(reason: str) -> Iterator[None]:
+    """Within it, a provider that calls something outside of this process is not made: what tests are kept in."""
+    _refusals.append(reason)
+    try:
+        yield
+    finally:
+        _refusals.remove(reason)
+
+
 class Providers:
     """`guards` are wrapped around each provider, the first one outermost."""
 
@@ -42,6 +56,9 @@ class Providers:
                     message = f"no provider is called {name!r}; there are: {known}. Add yours by Wink(providers=...)"
                     raise ConfigurationError(message)
                 provider = self._factories[name]()
+                if _refusals and getattr(provider, "remote", False):
+                    message = f"provider {name!r} calls a real model: {_refusals[-1]}"
+                    raise ConfigurationError(message)
                 for guard in reversed(self._guards):
                     provider = guard(provider, name)
                 self._made[name] = provider

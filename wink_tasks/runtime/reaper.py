@@ -25,7 +25,7 @@ TERMS = 3
 class Reaper:
     """A thread in every worker. Any number of them at once is safe; the election only saves work."""
 
-    def __init__(  # noqa: PLR0913 - the parts of the house that it ties together
+    def __init__(
         self,
         *,
         worker: Callable[[], Worker],

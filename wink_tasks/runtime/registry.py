@@ -8,9 +8,6 @@ from wink_tasks.core.errors import DeclarationError
 from wink_tasks.core.prompt import PromptDefinition
 from wink_tasks.core.tool import ToolDefinition
 
-TURN = ":turn"
-OUTCOME = ":outcome"
-
 
 class Registry:
     """`namespace` is what task names begin with; `route` gives the queue of a task name that has none of its own."""

@@ -117,5 +117,3 @@ def missing_session(ledger: Ledger, tenant: str, session: str) -> UnknownSession
         message = f"session {session!r} of tenant {tenant!r} was dropped when its retention ended (WINK_RETENTION)"
         return SessionExpiredError(message)
     return UnknownSessionError(f"tenant {tenant!r} has no session {session!r}")
-
-

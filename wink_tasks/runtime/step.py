@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from typing import Protocol
 
 import structlog
 from msgspec import structs
 
-from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import LeaseLostError, LedgerUnavailableError
 from wink_tasks.core.events import EvaluationAccepted, EvaluationFailed, EvaluationSucceeded, Recorded, Terminal
+from wink_tasks.core.ids import OUTCOME, TURN
 from wink_tasks.core.redaction import redact
 from wink_tasks.core.retry import backoff
 from wink_tasks.core.session import fold
 from wink_tasks.ports.mailbox import Address, Claimed, NotClaimed, Settled, Settlement
+from wink_tasks.ports.work import Observer
 from wink_tasks.runtime.call import work_call
 from wink_tasks.runtime.outcome import work_outcome
 from wink_tasks.runtime.parts import Parts
-from wink_tasks.runtime.registry import OUTCOME, TURN
 from wink_tasks.runtime.stop import Stop
 from wink_tasks.runtime.turn import work_turn
 from wink_tasks.runtime.work import Postponed, Result, Worked
@@ -28,18 +27,6 @@ log = structlog.get_logger(__name__)
 
 SETTLE_AGAIN = 1.0
 """Seconds between two tries to settle while the store is away."""
-
-
-class Observer(Protocol):
-    """Told of the steps that a worker goes on with; the first one is its doorbell's own."""
-
-    def began(self, message: Message) -> None:
-        """A continued step begins."""
-        ...
-
-    def ended(self, message: Message, seconds: float, error: Exception | None) -> None:
-        """It is over."""
-        ...
 
 
 class Steps:
@@ -54,10 +41,7 @@ class Steps:
         self._closing.set()
 
     def run(self, address: Address, task: str, *, serves: Collection[str], observer: Observer) -> bool:
-        """Work on a message and its successors in mailboxes that are in `serves`.
-
-        False where there was nothing to do. Raises what a tool raised, once that is recorded.
-        """
+        """See `ports.work`."""
         parts = self._parts
         turn = task not in parts.registry.tools and not task.endswith(OUTCOME)
         after = parts.cache.known(address.tenant, address.session)
@@ -183,4 +167,3 @@ class Steps:
         self._parts.metrics.histogram("wink.prompt.duration_seconds", seconds, {"prompt": prompt, "status": status})
         if isinstance(end, EvaluationFailed):
             self._parts.metrics.counter("wink.errors", 1, {"type": end.code})
-

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -13,44 +12,15 @@ import structlog
 from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import LedgerUnavailableError, ParametersInvalidError, PayloadTooLargeError
-from wink_tasks.core.events import EvaluationAccepted, Json, Terms
-from wink_tasks.core.ids import STEP, checked_name, checked_tenant, fitting_id, outcome_id, partition_of
-from wink_tasks.core.limits import Budget
+from wink_tasks.core.events import EvaluationAccepted, Terms
+from wink_tasks.core.ids import OUTCOME, STEP, checked_name, checked_tenant, fitting_id, outcome_id, partition_of
+from wink_tasks.core.options import CallOptions
 from wink_tasks.core.prompt import PromptDefinition
 from wink_tasks.ports.mailbox import Acceptance
 from wink_tasks.runtime.parts import Parts
-from wink_tasks.runtime.registry import OUTCOME
 from wink_tasks.runtime.turn import shown
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallOptions:
-    """How one run differs from what its prompt declares; None is "as declared".
-
-    `deadline` is seconds from the first claim, or an aware datetime. `countdown` is seconds, `eta` an aware datetime;
-    `expires` (seconds or an aware datetime) bounds the time until the start.
-    """
-
-    session: str | None = None
-    busy: Literal["wait", "reject"] | None = None
-    tenant: str | None = None
-    deadline: float | datetime | None = None
-    budget: Budget | None = None
-    model: str | Sequence[str] | None = None
-    model_settings: Mapping[str, Json] | None = None
-    labels: Mapping[str, str] | None = None
-    queue: str | None = None
-    countdown: float | None = None
-    eta: datetime | None = None
-    expires: float | datetime | None = None
-    priority: int | None = None
-    task_id: str | None = None
-
-    def given(self) -> dict[str, Any]:
-        """The options that are set."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
 
 class Submitter:

@@ -29,7 +29,7 @@ from wink_tasks.core.events import (
     Terminal,
     ToolFailed,
 )
-from wink_tasks.core.ids import call_id, turn_id
+from wink_tasks.core.ids import TURN, call_id, turn_id
 from wink_tasks.core.prompt import PromptDefinition, Rendered
 from wink_tasks.core.retry import backoff
 from wink_tasks.core.session import SessionState, fold
@@ -37,7 +37,6 @@ from wink_tasks.ports.mailbox import Claimed
 from wink_tasks.ports.provider import Request, Response, ToolSpec
 from wink_tasks.runtime.parts import Parts
 from wink_tasks.runtime.providers import split_model
-from wink_tasks.runtime.registry import TURN
 from wink_tasks.runtime.session import FoldedSession
 from wink_tasks.runtime.stop import Stop
 from wink_tasks.runtime.work import Postponed, Result, Worked
@@ -202,9 +201,7 @@ class _Turn:
             case CallTools():
                 return self.call_tools(move.calls, rendered)
             case Reject():
-                self.add(
-                    OutputRejected(evaluation=self.evaluation.id, turn=self.evaluation.turns, reason=move.reason)
-                )
+                self.add(OutputRejected(evaluation=self.evaluation.id, turn=self.evaluation.turns, reason=move.reason))
                 return Worked(events=tuple(self.events), messages=(self.next_turn(needs=0),))
             case Finish():
                 return self.end(

@@ -12,9 +12,9 @@ from wink_tasks.adapters.celery.tasks import Application, refuse_call
 from wink_tasks.core.errors import UnsupportedError
 from wink_tasks.core.events import Json
 from wink_tasks.core.limits import Budget
+from wink_tasks.core.options import CallOptions
 from wink_tasks.core.prompt import PromptDefinition
 from wink_tasks.core.tool import ToolDefinition
-from wink_tasks.runtime.submit import CallOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class PromptHandle(Generic[P, T]):
         """Run to the end in this process, without Redis or worker."""
         return self.task.apply(args, kwargs, **{**self._options.given(), **options})  # type: ignore[no-any-return]
 
-    def with_options(  # noqa: PLR0913 - the options of a call
+    def with_options(
         self,
         *,
         session: str | None = None,
@@ -98,14 +98,14 @@ class PromptHandle(Generic[P, T]):
         return self.task.s(*args, **kwargs).set(**self._options.given())
 
     def __call__(self, *_: P.args, **__: P.kwargs) -> NoReturn:
+        """Refused: it would run outside of every guarantee."""
         refuse_call(self.name)
 
     def map(self, *_: Any) -> NoReturn:
         """Refused: Celery would run it inside of one worker."""
         refuse_call(f"{self.name}.map")
 
-    starmap = map
-    chunks = map
+    starmap = chunks = map  # noqa: A003 - the method above
 
     def __repr__(self) -> str:
         return f"<prompt {self.name}>"
@@ -123,6 +123,7 @@ class ToolHandle(Generic[P, R]):
         update_wrapper(cast("Callable[..., Any]", self), function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The function itself."""
         return self._function(*args, **kwargs)
 
     @property

@@ -10,15 +10,15 @@ from celery._state import get_current_task
 from celery.result import AsyncResult
 
 from wink_tasks.adapters.celery.failures import failure_of
-from wink_tasks.core.errors import BlockingInTaskError, RunTimeoutError, UnknownRunError
-from wink_tasks.core.events import TERMINAL, EvaluationSucceeded, Recorded, Terminal
+from wink_tasks.core.errors import BlockingInTaskError, RunTimeoutError, SessionExpiredError, UnknownRunError
 from wink_tasks.core.evaluation import EvaluationState
+from wink_tasks.core.events import TERMINAL, EvaluationSucceeded, Recorded, Terminal
 from wink_tasks.core.limits import Usage
-from wink_tasks.ports.ledger import EvaluationRecord, Ledger
-from wink_tasks.ports.mailbox import Mailbox
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.doorbell import Ringer
-from wink_tasks.runtime.session import Session, missing_session
+from wink_tasks.ports.ledger import EvaluationRecord, Ledger
+from wink_tasks.ports.mailbox import Mailbox
+from wink_tasks.ports.session import SessionView
 
 T = TypeVar("T")
 
@@ -29,13 +29,14 @@ WAIT_AT_MOST = 5.0
 class Desk:
     """What handles work with: the store's ports, and how an output becomes the prompt's type."""
 
-    def __init__(  # noqa: PLR0913 - the ports that handles use
+    def __init__(
         self,
         *,
         mailbox: Mailbox,
         ledger: Ledger,
         ringer: Ringer,
         clock: Clock,
+        session: Callable[[str, str], SessionView],
         load_output: Callable[[str, Any], Any],
         explain: Callable[[EvaluationRecord], str],
         work: Callable[[], bool],
@@ -44,6 +45,7 @@ class Desk:
         self.ledger = ledger
         self.ringer = ringer
         self.clock = clock
+        self.session = session
         self.load_output = load_output
         self.explain = explain
         self.work = work
@@ -87,8 +89,10 @@ class Run(AsyncResult, Generic[T]):
         return self.get(timeout, **options)
 
     def events(self, *, after: int = 0, timeout: float | None = None) -> Iterator[Recorded]:
-        """The evaluation's events as they come, from the first, or from sequence number `after` on, to the terminal
-        one. Raises RunTimeoutError where it has not ended after `timeout` seconds."""
+        """The evaluation's events as they come, from the first (or after a sequence number), to the terminal one.
+
+        Raises RunTimeoutError where it has not ended after `timeout` seconds.
+        """
         desk, record = self._desk(), self._record()
         ends_at = None if timeout is None else desk.clock.monotonic() + timeout
         seen = max(after, record.accepted_seq - 1)
@@ -101,9 +105,9 @@ class Run(AsyncResult, Generic[T]):
                         return
 
     @property
-    def session(self) -> Session:
+    def session(self) -> SessionView:
         """The session in which it runs."""
-        return Session(self._desk().ledger, self.tenant, self._record().session)
+        return self._desk().session(self.tenant, self._record().session)
 
     def cancel(self, reason: str = "cancelled by the application") -> None:
         """Ask it to stop. What nobody works on ends at once; what is under way ends its step. Ended runs stay so."""
@@ -137,9 +141,9 @@ class Run(AsyncResult, Generic[T]):
     def _record(self) -> EvaluationRecord:
         record = self._desk().ledger.evaluation(self.tenant, self.id)
         if record is None:
-            ledger = self._desk().ledger
-            if ledger.expired(self.tenant, self.id):
-                raise missing_session(ledger, self.tenant, self.id)
+            if self._desk().ledger.expired(self.tenant, self.id):
+                message = f"run {self.id!r} was dropped when its session's retention ended (WINK_RETENTION)"
+                raise SessionExpiredError(message)
             message = f"tenant {self.tenant!r} has no run {self.id!r}"
             raise UnknownRunError(message)
         return record

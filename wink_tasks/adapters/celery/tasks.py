@@ -13,9 +13,9 @@ from wink_tasks.adapters.celery.ringer import HEADER, address_in
 from wink_tasks.adapters.celery.run import Run
 from wink_tasks.adapters.celery.task_events import TaskEvents
 from wink_tasks.core.errors import LedgerUnavailableError, NotCallableError, UnsupportedError
+from wink_tasks.core.ids import OUTCOME, TURN
 from wink_tasks.ports.mailbox import Address
-from wink_tasks.runtime.registry import OUTCOME, TURN
-from wink_tasks.runtime.step import Steps
+from wink_tasks.ports.work import StepRunner
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Application(Protocol):
         """Run a prompt to its end in this process, without Redis or worker."""
         ...
 
-    def steps(self) -> Steps:
+    def steps(self) -> StepRunner:
         """What works on messages in this process."""
         ...
 
@@ -67,7 +67,7 @@ class StepTask(Task):
         if not worked or address.message == self.request.root_id:
             raise Ignore
 
-    def adopted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Address:
+    def adopted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Address:  # noqa: ARG002 - a prompt's does
         """The message for a doorbell without a header, which came from a process that has none of our code."""
         message = f"{self.name} was called without a run: only a prompt may be, {self.name} is a step of one"
         raise UnsupportedError(message)
@@ -104,8 +104,7 @@ class PromptTask(StepTask):
         """Refused: Celery would run the function inside of one worker."""
         refuse_call(f"{self.name}.map")
 
-    starmap = map
-    chunks = map
+    starmap = chunks = map  # noqa: A003 - the method above
 
     def adopted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Address:
         """Accept first, under Celery's id; its own doorbell does the work."""
@@ -143,5 +142,3 @@ def declare_prompt(wink: Application, name: str, doc: str) -> None:
 def declare_tool(wink: Application, name: str, doc: str, *, timeout: float | None) -> None:
     """The task of a tool. In prefork its time limit ends the function."""
     declare(wink, StepTask, name, doc, soft_time_limit=timeout)
-
-

@@ -33,15 +33,14 @@ class RedisFleet:
         """Those alive, by name."""
         workers, alive, _ = self._registry
         now = self._commands.now()
-        names, rows = self._commands.link.ask(
-            ("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers)
-        )
+        names, rows = self._commands.link.ask(("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers))
         return [_worker(rows[name]) for name in sorted(names) if name in rows]
 
     def agree(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """What is in force."""
         given = (part for item in settings.items() for part in item)
-        words = [word.decode() for word in self._commands.link.run("agree", [self._commands.keys.fleet("settings")], *given)]
+        answer = self._commands.link.run("agree", [self._commands.keys.fleet("settings")], *given)
+        words = [word.decode() for word in answer]
         return dict(zip(words[::2], words[1::2], strict=True))
 
     def facts(self) -> StoreFacts:

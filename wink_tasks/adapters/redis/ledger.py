@@ -88,11 +88,11 @@ class RedisLedger:
         key, start = f"{self._keys.base(partition)}sessions", 0
         while True:
             [page] = self._link.ask(("ZREVRANGE", key, start, start + PAGE - 1, "WITHSCORES"))
-            for member, score in page:
+            for member, score in zip(page[::2], page[1::2], strict=True):
                 owner, _, name = member.decode().partition(":")
                 if tenant in (None, owner):
-                    yield score, owner, name
-            if len(page) < PAGE:
+                    yield float(score), owner, name
+            if len(page) < 2 * PAGE:
                 return
             start += PAGE
 

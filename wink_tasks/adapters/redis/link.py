@@ -68,7 +68,7 @@ class Link:
         """The answer of one script."""
         command = script(name)
 
-        def once(client: Redis) -> Any:
+        def once(client: Any) -> Any:
             try:
                 return client.execute_command("EVALSHA", command.sha, len(keys), *keys, *args)
             except NoScriptError:
@@ -80,13 +80,13 @@ class Link:
         """The answers of one script for several sets of keys and arguments, in one round trip."""
         command = script(name)
 
-        def once(client: Redis) -> list[Any]:
+        def once(client: Any) -> list[Any]:
             pipe = client.pipeline(transaction=False)
             for keys, args in calls:
                 pipe.execute_command("EVALSHA", command.sha, len(keys), *keys, *args)
             return list(pipe.execute())
 
-        def loaded(client: Redis) -> list[Any]:
+        def loaded(client: Any) -> list[Any]:
             try:
                 return once(client)
             except NoScriptError:
@@ -98,7 +98,7 @@ class Link:
     def ask(self, *queries: Sequence[Any], waits: bool = False) -> list[Any]:
         """The answers of plain commands, in one round trip. One that blocks `waits` on a connection of its own."""
 
-        def once(client: Redis) -> list[Any]:
+        def once(client: Any) -> list[Any]:
             pipe = client.pipeline(transaction=False)
             for query in queries:
                 pipe.execute_command(*query)

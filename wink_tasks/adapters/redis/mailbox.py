@@ -77,16 +77,14 @@ class RedisMailbox:
 
     def extend(self, receipts: Sequence[Receipt]) -> Sequence[Standing]:
         """Hold each message for another visibility timeout from now."""
-        places: dict[int, list[int]] = {}
-        for place, receipt in enumerate(receipts):
-            places.setdefault(self._commands.keys.partition(receipt.address.session), []).append(place)
-        proofs = {
-            partition: [part for place in held for part in _proof(receipts[place])] for partition, held in places.items()
-        }
-        standings: dict[int, Standing] = {}
-        for held, answer in zip(places.values(), self._commands.run_each("extend", proofs), strict=True):
-            standings.update(zip(held, (standing.decode() for standing in answer), strict=True))
-        return [standings[place] for place in range(len(receipts))]
+        held: dict[int, list[Receipt]] = {}
+        for receipt in receipts:
+            held.setdefault(self._commands.keys.partition(receipt.address.session), []).append(receipt)
+        proofs = {partition: [part for one in some for part in _proof(one)] for partition, some in held.items()}
+        standings: dict[Receipt, Standing] = {}
+        for some, answer in zip(held.values(), self._commands.run_each("extend", proofs), strict=True):
+            standings.update(zip(some, (standing.decode() for standing in answer), strict=True))
+        return [standings[receipt] for receipt in receipts]
 
     def settle(self, settlement: Settlement) -> Settled:
         """Append the events, end the message, and create what follows."""
@@ -122,12 +120,11 @@ class RedisMailbox:
         """Record the wish, close what nobody works on, and end the evaluation where nobody works on it at all."""
         home = self._commands.home(tenant, evaluation)
         event = encode(CancelRequested(evaluation=evaluation, by=by, reason=reason))
-        code, *answer = [b"unknown"] if home is None else self._commands.run(
-            "cancel", tenant, home.session, evaluation, nonce(), by, reason, event
-        )
-        if code == b"unknown":
-            raise UnknownRunError(f"tenant {tenant!r} has no evaluation {evaluation!r}")
-        return _doorbells(*answer)
+        if home is not None:
+            code, *answer = self._commands.run("cancel", tenant, home.session, evaluation, nonce(), by, reason, event)
+            if code == b"cancelled":
+                return _doorbells(*answer)
+        raise UnknownRunError(f"tenant {tenant!r} has no evaluation {evaluation!r}")
 
     def reap(self, *, limit: int = 100) -> tuple[Doorbell, ...]:
         """Make ready what is due, and ring again."""
@@ -148,7 +145,7 @@ class RedisMailbox:
             queries.append(("ZRANGE", f"{base}ready:{mailbox}", 0, 0, "WITHSCORES"))
         answers = self._commands.link.ask(*queries)
         ready, leased, dead = (sum(answers[state::4]) for state in range(3))
-        oldest = min((score for first in answers[3::4] for _, score in first), default=now)
+        oldest = min((float(first[1]) for first in answers[3::4] if first), default=now)
         return Depth(ready=ready, leased=leased, dead=dead, age=max(0.0, now - oldest))
 
     def _held(self, name: str, receipt: Receipt, *args: Any) -> list[Any]:

@@ -22,15 +22,15 @@ class Retention:
         """Drop one session; False where there is none. Raises SessionBusyError."""
         code, current = self._drop(tenant, session, "", "")
         if code == "busy":
-            raise SessionBusyError(f"session {session!r} has evaluation {current!r}, which has not ended: cancel it first")
+            raise SessionBusyError(f"session {session!r} runs evaluation {current!r}: cancel it, or wait for its end")
         return code == "dropped"
 
     def expire(self, until: float, limit: int) -> int:
         """Drop up to `limit` sessions that did not change since `until`; those that have not ended are passed over."""
         dropped = 0
         queries = [self._oldest(partition, until, 0, limit) for partition in range(self._keys.partitions)]
-        for partition, members in enumerate(self._commands.link.ask(*queries)):
-            passed = 0
+        for partition, first in enumerate(self._commands.link.ask(*queries)):
+            members, passed = first, 0
             while members and dropped < limit:
                 for tenant, _, session in (member.decode().partition(":") for member in members[: limit - dropped]):
                     code, _ = self._drop(tenant, session, f"{until:.3f}", str(TOMBSTONE_SECONDS))

@@ -59,9 +59,7 @@ def recorded(entry: bytes, fields: Mapping[bytes, bytes]) -> Recorded:
 def claimed(hand: Sequence[Any]) -> Claimed:
     """What a script hands to a claimer."""
     spec, reads, epoch, nonce, deliveries, started_at, cancelled, head, tail, read = hand
-    message = msgspec.structs.replace(
-        _messages.decode(spec), reads=tuple(int(seq) for seq in reads.split(b",") if seq)
-    )
+    message = msgspec.structs.replace(_messages.decode(spec), reads=tuple(int(seq) for seq in reads.split(b",") if seq))
     return Claimed(
         receipt=Receipt(Address(message.tenant, message.session, message.id), int(epoch), nonce.decode()),
         message=message,

@@ -42,7 +42,6 @@ local function bury(m, reason, fault, actor)
   local e, s = evaluation_of(m), session_of(m)
   move(m, 'dead')
   set(m, 'error', fault)
-  write('SREM', open_set(m), m.id)
   set(e, 'dead', (e.dead or '') .. m.id .. ' ')
   tell('buried', e, m.id)
   if e.ended_seq ~= '0' then return end

@@ -1,25 +1,21 @@
 -- Fragment: what may become of a message; twin of core/delivery.py.
 local FIELDS = {'id', 'mailbox', 'kind', 'task', 'tenant', 'session', 'evaluation', 'wakes', 'call', 'needs',
   'not_before', 'limit_at', 'max_retries', 'visibility_timeout', 'reads', 'spec'}
-local INDEXED = {ready = true, leased = true, dead = true}
 local OPEN = {ready = true, delayed = true, leased = true}
-local bells = {}
+local messages, bells = {}, {}
 
 local function message(id)
-  local m = row(base .. 'message:' .. id)
-  m.id = id
+  local m = messages[id]
+  if not m then
+    m = row(base .. 'message:' .. id)
+    m.id, m.was = id, m.state
+    messages[id] = m
+  end
   return m
 end
 
-local function open_set(m) return base .. m.tenant .. ':open:' .. m.evaluation end
-
 local function move(m, state, when)
-  if m.state ~= state then
-    if INDEXED[m.state] then write('ZREM', base .. m.state .. ':' .. m.mailbox, m.id) end
-    if INDEXED[state] then write('ZADD', base .. state .. ':' .. m.mailbox, at(now), m.id) end
-    set(m, 'state', state)
-  end
-  if when then write('ZADD', due, at(when), m.id) else write('ZREM', due, m.id) end
+  set(m, 'state', state)
   set(m, 'due', when and at(when) or '0')
 end
 
@@ -45,11 +41,7 @@ local function wake(id)
 end
 
 local function close(m)
-  if OPEN[m.state] then
-    move(m, 'done')
-    write('SREM', open_set(m), m.id)
-    closed[m] = true
-  end
+  if OPEN[m.state] then move(m, 'done') end
 end
 
 local function holds(m, epoch, nonce) return OPEN[m.state] and m.epoch == epoch and m.nonce == nonce end

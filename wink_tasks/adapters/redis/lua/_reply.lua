@@ -5,7 +5,7 @@ local function hand(m, after, last)
   local e, s, read, tail = evaluation_of(m), session_of(m), {}, {}
   local ledger = base .. m.tenant .. ':ledger:' .. m.session
   local function pick(seq) read[#read + 1] = call('XRANGE', ledger, seq .. '-0', seq .. '-0')[1] end
-  if after == '' and m.kind ~= 'turn' then pick(e.accepted_seq) end
+  if m.kind ~= 'turn' then pick(e.accepted_seq) end
   for seq in string.gmatch(m.reads, '%d+') do pick(seq) end
   if after ~= '' then tail = call('XRANGE', ledger, (after + 1) .. '-0', last) end
   return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, e.started_at, stopping(e) and 1 or 0, s.head, tail, read}
@@ -36,9 +36,9 @@ local function split(ids)
 end
 
 -- Remember the doorbells under the command's nonce, write, and answer.
-local function conclude(fields, nonce, code)
+local function conclude(fields, nonce, code, new_work)
   set(fields, 'last', nonce)
   set(fields, 'answer', ids_of(bells))
-  commit()
+  commit(new_work)
   return {code, rung(split(fields.answer))}
 end

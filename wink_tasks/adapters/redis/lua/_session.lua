@@ -34,13 +34,11 @@ end
 
 local function create(values, before, reads)
   local id = values[before + 1]
-  if message(id).state then write('DEL', key_of[message(id)]) end
-  local key, m = key_of[message(id)], {id = id}
-  rows[key], key_of[m] = m, key
-  for i = 2, #FIELDS do set(m, FIELDS[i], values[before + i]) end
-  for _, counter in ipairs({'epoch', 'deliveries', 'pardoned', 'rings'}) do set(m, counter, 0) end
-  set(m, 'reads', reads)
-  write('SADD', open_set(m), id)
+  local namesake, m = message(id), {id = id, epoch = '0', deliveries = '0', pardoned = '0'}
+  if namesake.state then write('DEL', key_of[namesake]) end
+  for i = 2, #FIELDS do m[FIELDS[i]] = values[before + i] end
+  m.reads = reads
+  changes[m], key_of[m], messages[id] = m, key_of[namesake], m
   return m
 end
 

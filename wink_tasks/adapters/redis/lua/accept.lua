@@ -7,6 +7,7 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 --@include _reply
 local tenant, name, id, home = ARGV[3], ARGV[4], ARGV[5], base .. 'home:' .. ARGV[5]
 local s, e, taken = session(tenant, name), evaluation(tenant, id), ARGV[7] ~= '' and call('GET', home)
@@ -33,7 +34,7 @@ for field, value in pairs({session = name, prompt = ARGV[6], status = busy and '
 end
 write('RPUSH', base .. tenant .. ':evaluations:' .. name, id)
 if ARGV[7] ~= '' then write('SET', home, ARGV[7]) end
-local m = create(ARGV, 13, ARGV[29] .. ',' .. s.head)
+local m = create(ARGV, 13, ARGV[28] .. ',' .. s.head)
 if busy then
   set(m, 'needs', 1)
   write('RPUSH', base .. tenant .. ':waiting:' .. name, id)
@@ -42,5 +43,5 @@ else
 end
 place(m)
 tell('accepted', e, m.id)
-local answer = conclude(e, ARGV[8], 'created')
+local answer = conclude(e, ARGV[8], 'created', true)
 return {'created', e.accepted_seq, answer[2]}

@@ -6,11 +6,11 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 --@include _end
 --@include _reply
 local m = message(ARGV[5])
 if m.last == ARGV[6] then return {'buried', rung(split(m.answer))} end
 if not holds(m, ARGV[7], ARGV[8]) then return {'stale'} end
-write('ZREM', due, m.id)
 bury(m, ARGV[9], ARGV[10], m.owner)
 return conclude(m, ARGV[6], 'buried')

@@ -6,6 +6,7 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 --@include _end
 --@include _reply
 local m, nonce = message(ARGV[5]), ARGV[6]
@@ -20,7 +21,7 @@ lease(m, ARGV[8], nonce)
 local tried = m.deliveries - m.pardoned
 if tried > 1 + m.max_retries then
   bury(m, tried - 1 .. ' deliveries did not end it (max_retries ' .. m.max_retries .. ')', m.error or '', ARGV[8])
-  return conclude(m, nonce, 'dead')
+  return conclude(m, nonce, 'dead', true)
 end
-commit()
+commit(true)
 return {'claimed', hand(m, ARGV[9], '+')}

@@ -7,6 +7,7 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 local own, s = base .. ARGV[3] .. ':', session(ARGV[3], ARGV[4])
 local mark = own .. 'dropped:' .. s.id
 if not s.head then return {call('GET', mark) == ARGV[5] and 'dropped' or 'none'} end

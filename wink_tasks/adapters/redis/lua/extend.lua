@@ -6,12 +6,12 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 local standings = {}
 for i = 3, #ARGV, 3 do
   local m, standing = message(ARGV[i]), 'stale'
   if holds(m, ARGV[i + 1], ARGV[i + 2]) then
     standing = stopping(evaluation_of(m)) and 'cancelled' or 'held'
-    write('ZREM', due, m.id)
     move(m, 'leased', now + m.visibility_timeout)
   end
   standings[#standings + 1] = standing

@@ -7,6 +7,7 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 --@include _end
 --@include _reply
 local m = message(ARGV[5])
@@ -14,7 +15,6 @@ if m.last == ARGV[6] then return {'nacked', rung(split(m.answer))} end
 if not holds(m, ARGV[7], ARGV[8]) then return {'stale'} end
 local e, owner, delay = evaluation_of(m), m.owner, tonumber(ARGV[9])
 
-write('ZREM', due, m.id)
 if ARGV[10] == '0' then set(m, 'pardoned', m.pardoned + 1) end
 set(m, 'error', ARGV[11])
 set(m, 'nonce', '')

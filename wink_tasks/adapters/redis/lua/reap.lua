@@ -6,6 +6,7 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 --@include _end
 --@include _reply
 local memory = row(base .. 'reaped')
@@ -18,7 +19,6 @@ for _, id in ipairs(ids) do
     write('ZREM', due, id)
   elseif tonumber(m.due) <= now then
     local e = evaluation_of(m)
-    write('ZREM', due, id)
     if m.state == 'leased' and stopping(e) then
       close(m)
       halt(e, session_of(m), 'reaper')

@@ -8,6 +8,7 @@
 --@include _work
 --@include _message
 --@include _session
+--@include _commit
 --@include _end
 --@include _reply
 local m, nonce = message(ARGV[5]), ARGV[6]
@@ -24,7 +25,6 @@ if not holds(m, ARGV[7], ARGV[8]) then return {'stale'} end
 local e, s, owner = evaluation_of(m), session_of(m), m.owner
 local first, last_event = s.head + 1, 13 + ARGV[13]
 
-write('ZREM', due, m.id)
 close(m)
 for i = 14, last_event do append(s, ARGV[9], ARGV[i]) end
 if ARGV[12] ~= '' then

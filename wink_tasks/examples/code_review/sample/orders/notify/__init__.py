@@ -1,0 +1,2 @@
+from .mail import send_mail
+from .chat import post

@@ -1,0 +1,111 @@
+"""What the reviewer can do: plain functions, which `agents` declares as tools. None of them writes anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+
+from wink_tasks import ToolContext, ToolError
+from wink_tasks.examples.code_review.models import Diagnostic, FileList, FileText, LintReport
+from wink_tasks.examples.code_review.workspace import Workspace
+
+MOST_FILES = 500
+MOST_CHARACTERS = 100_000
+MOST_DIAGNOSTICS = 200
+LINT_SECONDS = 30.0
+
+LEFT_OUT = {"__pycache__", "node_modules", "site-packages", "venv"}
+RULES = "A,B,BLE,C901,E7,E9,F,G,PLE,PLR0913,PLR1704,PLW,RET503,RUF008,RUF009,S,SIM115"
+_NEWLINE = re.compile(r"\r\n|\r|\n")
+
+
+def list_files(ctx: ToolContext, path: str = ".", pattern: str = "**/*.py") -> FileList:
+    """List the files of a folder and all folders in it, except what is hidden or unreadable, virtual environments and caches.
+
+    `pattern` is matched against the path below the folder; `*` also matches slashes.
+    """
+    workspace = ctx.resources[Workspace]
+    top = workspace.resolve(path)
+    if top.is_file():
+        return FileList([_shown(workspace, top)], more=False)
+    if not top.is_dir():
+        raise ToolError(f"there is no folder {path!r}: call list_files(path='.') to see all files")
+    anywhere = pattern.replace("**/", "")
+    matching = (
+        _shown(workspace, top / file)
+        for file in _walk(ctx, top)
+        if fnmatchcase(file, pattern) or fnmatchcase(file, anywhere)
+    )
+    found = list(islice(matching, MOST_FILES + 1))
+    if not found:
+        raise ToolError(f"no file below {path!r} matches {pattern!r}: try pattern='*', or path='.'")
+    return FileList(found[:MOST_FILES], more=len(found) > MOST_FILES)
+
+
+def _walk(ctx: ToolContext, top: Path) -> Iterator[str]:
+    for folder, folders, files in os.walk(top):
+        ctx.check()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFT_OUT)
+        for name in sorted(files):
+            place = Path(folder, name)
+            # A name that does not print is not UTF-8, which JSON could not carry, or made to confuse.
+            if not name.startswith(".") and name.isprintable() and not place.is_symlink():
+                yield place.relative_to(top).as_posix()
+
+
+def _shown(workspace: Workspace, place: Path) -> str:
+    return place.relative_to(workspace.root).as_posix()
+
+
+def read_file(ctx: ToolContext, path: str, start: int = 1, lines: int = 400) -> FileText:
+    """Read part of a text file. Lines count from 1; the answer tells how many the file has, so that you can go on."""
+    if start < 1 or lines < 1:
+        raise ToolError(f"start={start}, lines={lines}: both count from 1")
+    every = _NEWLINE.split(ctx.resources[Workspace].read(path))
+    if not every[-1]:
+        every.pop()
+    if start > max(1, len(every)):
+        raise ToolError(f"{path!r} has {len(every)} lines: there is no line {start}")
+    taken: list[str] = []
+    room = MOST_CHARACTERS
+    for number, line in enumerate(every[start - 1 : start - 1 + lines], start):
+        room -= len(line)
+        if room < 0:
+            break
+        taken.append(f"{number}\t{line}")
+    if every and not taken:
+        raise ToolError(f"line {start} of {path!r} is too long to have been written by hand: go on with other files")
+    return FileText(path, start, start + len(taken) - 1, len(every), "\n".join(taken))
+
+
+def lint(ctx: ToolContext, path: str) -> LintReport:
+    """Run the linter ruff on a Python file: likely bugs, unsafe calls, unused names, too complex functions."""
+    if not path.endswith((".py", ".pyi")):
+        raise ToolError(f"{path!r} is no Python file: read it with read_file")
+    source = ctx.resources[Workspace].read(path)
+    if importlib.util.find_spec("ruff") is None:
+        raise ToolError("ruff is not installed where tools run: pip install 'wink-tasks[demo]'. Review without it")
+    # The file goes in through stdin: ruff opens nothing itself, neither the file nor a configuration or a cache.
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--quiet"]
+    rules = [f"--select={RULES}", "--per-file-ignores=__init__.py:F401", "--target-version=py314"]
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command; the path is an argument, not part of a shell's line
+            [*command, *rules, "--output-format=json", f"--stdin-filename={path}", "-"], input=source.encode(), capture_output=True, check=True, timeout=LINT_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"ruff took longer than {LINT_SECONDS:g} s on {path!r}: review it without") from error
+    except subprocess.CalledProcessError as error:
+        raise ToolError(f"ruff failed on {path!r}: {error.stderr.decode(errors='replace')[:500]}") from error
+    found = [
+        Diagnostic(each["location"]["row"], each["code"] or "invalid-syntax", each["message"].partition("\n")[0])
+        for each in json.loads(done.stdout)
+    ]
+    return LintReport(path, found[:MOST_DIAGNOSTICS], more=len(found) > MOST_DIAGNOSTICS)

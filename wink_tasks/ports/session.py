@@ -1,0 +1,59 @@
+"""A session as its readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from wink_tasks.core.events import Recorded
+from wink_tasks.core.session import SessionState
+from wink_tasks.core.transcript import Item
+
+T = TypeVar("T")
+
+
+class SliceView(Protocol[T]):
+    """The values of one type that tools and prompts returned in a session, oldest first."""
+
+    def all(self) -> tuple[T, ...]:
+        """Every value."""
+        ...
+
+    def latest(self) -> T | None:
+        """The newest value, None where there is none."""
+        ...
+
+    def where(self, predicate: Callable[[T], bool]) -> tuple[T, ...]:
+        """The values for which `predicate` holds."""
+        ...
+
+
+class SessionView(Protocol):
+    """A session: read at first use, then a consistent view until `refresh`."""
+
+    id: str
+
+    @property
+    def seq(self) -> int:
+        """The sequence number of the last event that this view has seen."""
+        ...
+
+    @property
+    def state(self) -> SessionState:
+        """The fold."""
+        ...
+
+    @property
+    def transcript(self) -> tuple[Item, ...]:
+        """What user, model and tools said to each other so far."""
+        ...
+
+    def refresh(self) -> SessionView:
+        """Read what came since. Raises UnknownSessionError, SessionExpiredError."""
+        ...
+
+    def events(self, *, after: int = 0) -> Iterator[Recorded]:
+        """The ledger's events so far, from the first."""
+        ...
+
+    def __getitem__(self, type_: type[T]) -> SliceView[T]: ...

@@ -7,3 +7,5 @@ from hypothesis import settings
 # Time is no part of a property: on a busy machine any example may be slow.
 settings.register_profile("wink", deadline=None)
 settings.load_profile("wink")
+
+pytest_plugins = ["tests.server", "tests.workers"]

@@ -53,13 +53,13 @@ TABLE: Final[Mapping[State, Mapping[Command, State]]] = {
 }
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One owed step, as it is sent. Times are epoch seconds, durations seconds.
 
     `id` is the Celery task id of its doorbell and `task` that task's name. `call` is the provider's id of a tool call.
     `reads` are the sequence numbers of the ledger events that the step needs; in a settlement 0 stands for its own
     first event, -1 for its second, and so on. `not_before` is the earliest start. `shown` is how its arguments look in
-    Flower. `trace` are W3C headers.
+    Flower. `trace` are W3C headers. Stores read its JSON, so that leaves no default out.
     """
 
     id: str

@@ -93,13 +93,15 @@ class Parameters:
 
     def _invalid(self, problems: str) -> ParametersInvalidError:
         schema = self.schema()
-        listed = [
-            name
-            if name in schema.get("required", ())
-            else f"{name}={encode(field['default']).decode() if 'default' in field else '...'}"
-            for name, field in schema["properties"].items()
-        ]
+        listed = [self._shown(name, schema) for name in self.names]
         return ParametersInvalidError(f"{self.what}: {problems}. Its parameters: {', '.join(listed) or 'none'}")
+
+    @staticmethod
+    def _shown(name: str, schema: Mapping[str, Json]) -> str:
+        if name in schema.get("required", ()):
+            return name
+        field = schema["properties"][name]
+        return f"{name}={encode(field['default']).decode() if 'default' in field else '...'}"
 
 
 def _field_names(type_: Any) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from typing_extensions import Format, get_annotations
 from wink_tasks.core.errors import DeclarationError, UnresolvedAnnotationError
 from wink_tasks.core.parameters import Parameters
 
-CONTEXT: Final = "ToolContext"
 _KINDS: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -45,7 +44,7 @@ class Signature:
             raise DeclarationError(f"{what} has no docstring: the model is told by it what to do")
         annotations = get_annotations(plain, format=Format.FORWARDREF)
         listed = inspect.signature(_annotated(plain, {})).parameters
-        context = next((name for name in listed if _is_context(annotations.get(name), context_type)), None)
+        context = next((name for name in listed if _is_context(plain, annotations.get(name), context_type)), None)
         declared = {name: parameter for name, parameter in listed.items() if name != context}
         for name, parameter in declared.items():
             if parameter.kind not in _KINDS:
@@ -74,13 +73,14 @@ def _annotated(function: FunctionType, annotations: Mapping[str, Any]) -> Functi
     return copy
 
 
-def _is_context(annotation: Any, context_type: type | None) -> bool:
+def _is_context(function: FunctionType, annotation: Any, context_type: type | None) -> bool:
+    """By its name too: where it is imported for type checkers only, there is nothing that the name resolves to."""
     if context_type is None:
         return False
     named = annotation.__forward_arg__ if isinstance(annotation, ForwardRef) else annotation
-    if isinstance(named, str):
-        return named.rpartition(".")[2] == CONTEXT
-    return named is context_type
+    if not isinstance(named, str):
+        return named is context_type
+    return named.rpartition(".")[2] == context_type.__name__ or function.__globals__.get(named) is context_type
 
 
 def _hints(function: FunctionType, what: str, names: tuple[str, ...]) -> dict[str, Any]:

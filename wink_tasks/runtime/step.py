@@ -85,6 +85,8 @@ class Steps:
                 return None, None
             error = result.error
             go_on = () if self._closing.is_set() or (first and error is not None) else serves
+            if result.end is not None:
+                go_on = (message.mailbox,)  # the outcome is the settler's own to deliver
             settled = self._settle(claimed, result, go_on)
         except LeaseLostError as lost:
             log.warning("step does not count", message=message.id, reason=str(lost))

@@ -20,6 +20,10 @@ from wink_tasks.ports.work import StepRunner
 log = structlog.get_logger(__name__)
 
 
+SETTLED = "settled"
+"""What a doorbell's task returns: its outcome is in the ledger."""
+
+
 class Application(Protocol):
     """What the tasks need of the application that declared them."""
 
@@ -52,10 +56,11 @@ class StepTask(Task):
     track_started = False
     serializer = "json"
     typing = False
+    Request = "wink_tasks.adapters.celery.requests:StepRequest"
     wink: ClassVar[Application]
 
-    def work(self, *args: Any, **kwargs: Any) -> None:
-        """Work on the message that the doorbell names; raises Ignore where Celery should not close the row."""
+    def work(self, *args: Any, **kwargs: Any) -> str:
+        """Work on the message that the doorbell names; raises Ignore where there was nothing to do."""
         if self.request.called_directly:
             refuse_call(self.name)
         address = address_in(self.request.get(HEADER)) or self.adopted(args, kwargs)
@@ -64,8 +69,9 @@ class StepTask(Task):
         except LedgerUnavailableError as error:
             log.warning("step is left to be delivered again", message=address.message, reason=str(error))
             raise Ignore from error
-        if not worked or address.message == self.request.root_id:
+        if not worked:
             raise Ignore
+        return SETTLED
 
     def adopted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Address:  # noqa: ARG002 - a prompt's does
         """The message for a doorbell without a header, which came from a process that has none of our code."""
@@ -124,7 +130,7 @@ def refuse_call(name: str) -> NoReturn:
 def declare(wink: Application, base: type[StepTask], name: str, doc: str, **attributes: Any) -> None:
     """Have the app know a task of ours, once it is finalized: declaring reads no configuration."""
 
-    def work(self: StepTask, *args: Any, **kwargs: Any) -> None:
+    def work(self: StepTask, *args: Any, **kwargs: Any) -> str:
         return self.work(*args, **kwargs)
 
     work.__doc__ = doc

@@ -28,9 +28,10 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
 def list_files(ctx: ToolContext, path: str = ".", pattern: str = "**/*.py") -> FileList:
-    """List the files of a folder and all folders in it, except what is hidden or unreadable, virtual environments and caches.
+    """List the files of a folder and of all folders in it.
 
-    `pattern` is matched against the path below the folder; `*` also matches slashes.
+    What is hidden or may not be read, virtual environments and caches are left out. `pattern` is matched against
+    the path below the folder; its `*` also matches slashes.
     """
     workspace = ctx.resources[Workspace]
     top = workspace.resolve(path)
@@ -98,7 +99,11 @@ def lint(ctx: ToolContext, path: str) -> LintReport:
     rules = [f"--select={RULES}", "--per-file-ignores=__init__.py:F401", "--target-version=py314"]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command; the path is an argument, not part of a shell's line
-            [*command, *rules, "--output-format=json", f"--stdin-filename={path}", "-"], input=source.encode(), capture_output=True, check=True, timeout=LINT_SECONDS
+            [*command, *rules, "--output-format=json", f"--stdin-filename={path}", "-"],
+            input=source.encode(),
+            capture_output=True,
+            check=True,
+            timeout=LINT_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"ruff took longer than {LINT_SECONDS:g} s on {path!r}: review it without") from error

@@ -34,7 +34,7 @@ class Workspace:
 
         Raises ToolError for a path that is absolute or leads out of the workspace.
         """
-        if "\0" in path or os.path.isabs(path):
+        if "\0" in path or Path(path).is_absolute():
             raise ToolError(f"{path!r} is no path in the workspace: name it as list_files does, like 'src/app.py'")
         place = Path(os.path.realpath(self.root / path))
         if not place.is_relative_to(self.root):
@@ -44,23 +44,26 @@ class Workspace:
     def read(self, path: str) -> str:
         """The text of a file. Raises ToolError, which tells the model what to do instead."""
         try:
-            # What `resolve` returned has no link in it: one that appears since then is not followed. Without
-            # O_NONBLOCK, opening a named pipe would wait for its writer.
-            opened = os.open(self.resolve(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with open(self.resolve(path), "rb", opener=_open) as file:  # noqa: PTH123 - Path.open takes no opener
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise ToolError(f"{path!r} is neither a file nor a folder: go on with other files")
+                data = file.read(LARGEST_FILE + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ToolError(f"there is no file {path!r}: call list_files to see what there is") from error
+        except IsADirectoryError as error:
+            raise ToolError(f"{path!r} is a folder: list_files(path={path!r}) shows its files") from error
         except OSError as error:
-            raise ToolError(f"{path!r} cannot be opened ({error.strerror}): go on with other files") from error
-        with open(opened, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-            status = os.fstat(opened)
-            if stat.S_ISDIR(status.st_mode):
-                raise ToolError(f"{path!r} is a folder: list_files(path={path!r}) shows its files")
-            if not stat.S_ISREG(status.st_mode):
-                raise ToolError(f"{path!r} is neither a file nor a folder: go on with other files")
-            data = file.read(LARGEST_FILE + 1)
+            raise ToolError(f"{path!r} cannot be read ({error.strerror}): go on with other files") from error
         if len(data) > LARGEST_FILE:
             raise ToolError(f"{path!r} has {status.st_size} bytes, the most is {LARGEST_FILE}: go on with other files")
         return _decoded(path, data)
+
+
+def _open(place: str, flags: int) -> int:
+    """What `resolve` returned has no link in it: one that appears since then is not followed."""
+    # Without O_NONBLOCK, opening a named pipe would wait for its writer.
+    return os.open(place, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _decoded(path: str, data: bytes) -> str:

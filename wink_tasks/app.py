@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from celery import Celery
@@ -150,7 +150,7 @@ class Wink:
         deadline: float | None = 600.0,
         budget: Budget | None = None,
         max_turns: int = 25,
-        history: str | int = "session",
+        history: Literal["session", "none"] | int = "session",
         queue: str | None = None,
         name: str | None = None,
     ) -> Callable[[Callable[P, str]], PromptHandle[P, T]]:
@@ -176,15 +176,17 @@ class Wink:
                 history=history,
                 queue=queue,
             )
-            return self._declare(definition)
+            self._declare(definition)
+            return PromptHandle(self, definition)
 
         return declare
 
     def register(self, prompt: PromptDefinition) -> PromptHandle[..., Any]:
         """Declare a prompt in its long form. Raises DeclarationError."""
-        return self._declare(prompt)
+        self._declare(prompt)
+        return PromptHandle(self, prompt)
 
-    def _declare(self, definition: PromptDefinition) -> PromptHandle[..., Any]:
+    def _declare(self, definition: PromptDefinition) -> None:
         for model in definition.models:
             provider, _ = split_model(model)
             if provider not in self._providers:
@@ -193,7 +195,6 @@ class Wink:
                 raise DeclarationError(message)
         self.registry.add_prompt(definition)
         declare_prompt(self, definition.name, f"A run of prompt {definition.name}.")
-        return PromptHandle(self, definition)
 
     # Using
 

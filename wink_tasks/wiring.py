@@ -53,10 +53,25 @@ SHARED_SETTINGS = ("partitions",)
 class Store(Protocol):
     """The three ports that one store serves."""
 
-    mailbox: Mailbox
-    ledger: Ledger
-    fleet: Fleet
-    url: str
+    @property
+    def mailbox(self) -> Mailbox:
+        """Work that is owed."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened."""
+        ...
+
+    @property
+    def fleet(self) -> Fleet:
+        """Who is alive."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a password."""
+        ...
 
     def close(self) -> None:
         """Let go of connections."""
@@ -91,7 +106,8 @@ class House:
         store: Store,
         ringer: Ringer,
         outcomes: OutcomeSink,
-        work: Callable[[], bool],
+        work: Callable[[], None],
+        expects_workers: bool = True,
     ) -> None:
         self._settings = settings
         self.work = work
@@ -145,6 +161,7 @@ class House:
             partitions=settings.partitions,
             tenant=settings.default_tenant,
             visibility_timeout=settings.visibility_timeout,
+            expects_workers=expects_workers,
         )
         self._agreed = False
 
@@ -231,7 +248,7 @@ def celery_house(*, app: Celery, events: TaskEvents, settings: Settings, choices
         store=store,
         ringer=CeleryRinger(app, choices.tracer),
         outcomes=CeleryOutcomes(app, events),
-        work=lambda: False,
+        work=lambda: None,
     )
 
 
@@ -253,6 +270,7 @@ def memory_house(*, settings: Settings, choices: Choices, registry: Registry) ->
         ringer=worker,
         outcomes=KeptOutcomes(),
         work=worker.work,
+        expects_workers=False,
     )
     return house
 

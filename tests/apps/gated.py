@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from wink_tasks import ToolContext, ToolError, Wink
+from wink_tasks import BlockingInTaskError, ToolContext, ToolError, Wink
 from wink_tasks.core.events import Call
 from wink_tasks.core.limits import Usage
 from wink_tasks.core.transcript import ToolAnswered, UserSaid
@@ -31,6 +31,18 @@ class Sum(BaseModel):
     """What the prompt gives."""
 
     total: int
+
+
+class StubbornProvider:
+    """Asks for the same call again and again."""
+
+    async def complete(self, request: Request) -> Response:
+        """See `ports.provider`."""
+        call = Call(id=f"c{len(request.items)}", tool="divide", arguments={"a": 1})
+        return Response(text="", model="m", calls=(call,))
+
+    async def close(self) -> None:
+        """See `ports.provider`."""
 
 
 class GatedProvider:
@@ -59,7 +71,7 @@ async def wait_for(redis: AsyncRedis, gate: str) -> None:
         await redis.blpop(["never"], timeout=0.05)
 
 
-wink = Wink(app, providers={"gated": GatedProvider()}, split_queues=True)
+wink = Wink(app, providers={"gated": GatedProvider(), "stubborn": StubbornProvider()}, split_queues=True)
 
 
 @wink.tool
@@ -79,3 +91,30 @@ def add(ctx: ToolContext, a: int, b: int) -> int:
 def total(text: str) -> str:
     """You add."""
     return f"Add up {text}."
+
+
+@wink.tool(inline=True)
+def divide(a: int) -> int:
+    """Divide by nothing."""
+    return a // 0
+
+
+@wink.prompt(output=Sum, tools=[divide], model="stubborn:m")
+def fragile() -> str:
+    """You try."""
+    return "Divide."
+
+
+def body(text: str) -> str:
+    """You are declared later."""
+    return text
+
+
+@app.task(name="gated.waits", shared=False)
+def waits() -> str:
+    """Try to wait for a run inside of a task."""
+    try:
+        wink.run("some-run").get()
+    except BlockingInTaskError as error:
+        return type(error).__name__
+    return "waited"

@@ -12,7 +12,9 @@ many = st.integers(1, 10**9)
 
 
 @given(many, draws, st.floats(0.001, 10), st.floats(10, 1000))
-def test_a_backoff_is_at_least_half_and_never_the_whole(failures: int, draw: float, first: float, longest: float) -> None:
+def test_a_backoff_is_at_least_half_and_never_the_whole(
+    failures: int, draw: float, first: float, longest: float
+) -> None:
     wait = backoff(failures, draw, first=first, longest=longest)
     whole = min(longest, first * 2.0 ** min(failures - 1, 32))
     assert whole / 2 <= wait <= whole

@@ -28,6 +28,9 @@ RING_AGAIN: Final = 5.0
 RING_LONGEST: Final = 300.0
 """The longest pause between two rings, in seconds."""
 
+LONGEST_ERROR: Final = 2_000
+"""Characters of a failure's description that a message keeps."""
+
 TABLE: Final[Mapping[State, Mapping[Command, State]]] = {
     # A lease that expired leaves its receipt the newest: until the next claim it still extends, settles and nacks.
     "ready": {

@@ -224,7 +224,7 @@ def decide(state: EvaluationState, *, now: float, judge: Judge) -> Move:
             return _late(state, now) or CallTools(state.pending)
         case "answered":
             return _verdict(state, judge)
-        case "accepted" | "ended":
+        case _:
             message = f"evaluation {state.id} is {state.phase}: there is nothing to decide"
             raise IllegalTransitionError(message)
 

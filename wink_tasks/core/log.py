@@ -26,6 +26,8 @@ class Log(Generic[T]):
 
     def since(self, start: int) -> Iterator[T]:
         """The items from index `start` on."""
+        if start >= len(self):
+            return
         block, offset = divmod(start, WIDTH)
         for items in (*self._blocks[block:], self._tail):
             yield from items[offset:]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
+from wink_tasks.core.errors import ParametersInvalidError
 from wink_tasks.core.events import Json
 from wink_tasks.core.limits import Budget
 
@@ -16,7 +17,7 @@ class CallOptions:
     """How one run differs from what its prompt declares; None is "as declared".
 
     `deadline` is seconds from the first claim, or an aware datetime. `countdown` is seconds, `eta` an aware datetime;
-    `expires` (seconds or an aware datetime) bounds the time until the start.
+    `expires` (seconds or an aware datetime) bounds the time until the start. Raises ParametersInvalidError.
     """
 
     session: str | None = None
@@ -33,6 +34,19 @@ class CallOptions:
     expires: float | datetime | None = None
     priority: int | None = None
     task_id: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("deadline", "expires", "countdown"):
+            value = getattr(self, name)
+            moment = isinstance(value, datetime) and name != "countdown"
+            number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            if value is not None and not moment and not number:
+                kinds = "seconds" if name == "countdown" else "seconds, or an aware datetime"
+                message = f"{name}={value!r} does not fit: it takes {kinds}, not below zero"
+                raise ParametersInvalidError(message)
+        if self.busy not in (None, "wait", "reject"):
+            message = f'busy={self.busy!r} does not fit: it takes "wait" or "reject"'
+            raise ParametersInvalidError(message)
 
     def given(self) -> dict[str, Any]:
         """The options that are set."""

@@ -132,8 +132,9 @@ class PromptDefinition:
             self._result.typed.finalize()
 
     def _check_terms(self) -> None:
-        if isinstance(self.models, str) or not self.models:
-            message = f'{self._what}: models={self.models!r} is not one or more names, like ("openai:gpt-5-mini",)'
+        models: object = self.models
+        if not isinstance(models, tuple) or not models:
+            message = f'{self._what}: models={models!r} is not a tuple of one or more names: ("openai:gpt-5-mini",)'
             raise DeclarationError(message)
         if self.deadline is not None and not self.deadline > 0:
             raise DeclarationError(f"{self._what}: deadline={self.deadline!r} is not greater than zero")

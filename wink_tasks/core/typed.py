@@ -161,18 +161,19 @@ def _culprit(type_: Any) -> str | None:
     """The first field of a class that has no JSON schema."""
     if not has_fields(type_):
         return None
-    model = issubclass(type_, BaseModel)
-    hints = (
-        get_type_hints(type_, include_extras=True)
-        if not model
-        else {k: f.annotation for k, f in type_.model_fields.items()}
-    )
-    for name, hint in hints.items():
-        try:
-            TypeAdapter(hint).json_schema()
-        except (PydanticSchemaGenerationError, PydanticUserError):
-            return name
-    return None
+    if issubclass(type_, BaseModel):
+        hints = {name: field.annotation for name, field in type_.model_fields.items()}
+    else:
+        hints = get_type_hints(type_, include_extras=True)
+    return next((name for name, hint in hints.items() if not _has_schema(hint)), None)
+
+
+def _has_schema(hint: Any) -> bool:
+    try:
+        TypeAdapter(hint).json_schema()
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return False
+    return True
 
 
 def _at(root: Mapping[str, Json], reference: str) -> Mapping[str, Json]:

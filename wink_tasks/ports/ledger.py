@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from wink_tasks.core.delivery import Kind, State
-from wink_tasks.core.events import Recorded
+from wink_tasks.core.events import EvaluationCancelled, EvaluationFailed, EvaluationSucceeded, Event, Recorded
 
 Status = Literal["PENDING", "STARTED", "WAITING", "SUCCESS", "FAILURE", "REVOKED"]
+
+STATUS_OF: Final[Mapping[type[Event], Status]] = {
+    EvaluationSucceeded: "SUCCESS",
+    EvaluationFailed: "FAILURE",
+    EvaluationCancelled: "REVOKED",
+}
+"""What an evaluation's status is after its terminal event."""
 
 
 class EvaluationRecord(msgspec.Struct, frozen=True, kw_only=True):

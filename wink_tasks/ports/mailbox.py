@@ -43,6 +43,18 @@ class Doorbell(msgspec.Struct, frozen=True, kw_only=True):
     priority: int | None = None
     trace: Mapping[str, str] = {}
 
+    @classmethod
+    def of(cls, message: Message) -> Doorbell:
+        """The doorbell of `message`."""
+        return cls(
+            address=Address(message.tenant, message.session, message.id),
+            mailbox=message.mailbox,
+            task=message.task,
+            shown=message.shown,
+            priority=message.priority,
+            trace=message.trace,
+        )
+
 
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     """A run to accept: its event, its first turn, and whether it waits for a busy session (`busy="wait"`).

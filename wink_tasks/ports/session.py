@@ -10,20 +10,21 @@ from wink_tasks.core.session import SessionState
 from wink_tasks.core.transcript import Item
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class SliceView(Protocol[T]):
+class SliceView(Protocol[T_co]):
     """The values of one type that tools and prompts returned in a session, oldest first."""
 
-    def all(self) -> tuple[T, ...]:
+    def all(self) -> tuple[T_co, ...]:
         """Every value."""
         ...
 
-    def latest(self) -> T | None:
+    def latest(self) -> T_co | None:
         """The newest value, None where there is none."""
         ...
 
-    def where(self, predicate: Callable[[T], bool]) -> tuple[T, ...]:
+    def where(self, predicate: Callable[[T_co], bool]) -> tuple[T_co, ...]:
         """The values for which `predicate` holds."""
         ...
 

@@ -161,7 +161,9 @@ class Steps:
     def _measure(self, claimed: Claimed, end: Terminal | None, settled: Settled) -> None:
         if not settled.ended or claimed.message.kind == "outcome":
             return
-        status = {EvaluationSucceeded: "success", EvaluationFailed: "failure"}.get(type(end), "cancelled")
+        status = "cancelled"
+        if isinstance(end, EvaluationSucceeded | EvaluationFailed):
+            status = "success" if isinstance(end, EvaluationSucceeded) else "failure"
         prompt = claimed.message.task.removesuffix(TURN)
         if claimed.message.kind == "call" and isinstance(accepted := claimed.read[0].event, EvaluationAccepted):
             prompt = accepted.prompt

@@ -27,14 +27,22 @@ class Submitter:
     """Accepts runs in this process. `uuid4` is where ids come from; `partitions` is the store's count."""
 
     def __init__(
-        self, parts: Parts, *, uuid4: Callable[[], UUID], partitions: int, tenant: str, visibility_timeout: float
+        self,
+        parts: Parts,
+        *,
+        uuid4: Callable[[], UUID],
+        partitions: int,
+        tenant: str,
+        visibility_timeout: float,
+        expects_workers: bool,
     ) -> None:
         self._parts = parts
         self._uuid4 = uuid4
         self._partitions = partitions
         self._tenant = tenant
         self._visibility_timeout = visibility_timeout
-        self._seen_served: set[str] = set()
+        self._expects_workers = expects_workers
+        self._looked_for: set[str] = set()
 
     def submit(
         self, prompt: PromptDefinition, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
@@ -132,9 +140,9 @@ class Submitter:
         return 0.0 if options.countdown is None else now + options.countdown
 
     def _warn_unserved(self, mailbox: str) -> None:
-        if mailbox in self._seen_served:
+        if not self._expects_workers or mailbox in self._looked_for:
             return
-        self._seen_served.add(mailbox)
+        self._looked_for.add(mailbox)
         try:
             served = any(mailbox in worker.mailboxes for worker in self._parts.fleet.workers())
         except LedgerUnavailableError:  # the run is accepted; this was only for a warning

@@ -69,7 +69,7 @@ class InlineWorker:
         if not self._working:
             self._work_off()
 
-    def work(self) -> bool:
+    def work(self) -> None:
         """Let time pass until something is due, and do it. Raises RunTimeoutError where nothing ever is."""
         due = self._waiting.next_due()
         if due is None:
@@ -77,7 +77,6 @@ class InlineWorker:
             raise RunTimeoutError(message)
         self._pass_time(max(0.0, due - self._clock.now()))
         self.ring(self._mailbox.reap())
-        return True
 
     def _work_off(self) -> None:
         self._working = True

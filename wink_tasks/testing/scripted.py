@@ -44,7 +44,7 @@ class ScriptedProvider:
     """Every model of every provider: it answers a prompt's requests by the prompt's script, and keeps them."""
 
     def __init__(self, scripts: Mapping[str, Script]) -> None:
-        self._scripts = scripts
+        self._scripts = dict(scripts)
         self._made: dict[str, int] = {}
         self.requests: list[Request] = []
 
@@ -58,6 +58,11 @@ class ScriptedProvider:
 
     async def close(self) -> None:
         """See `ports.provider`."""
+
+    def play(self, prompt: str, script: Script) -> None:
+        """Answer a prompt by `script` from now on, from its beginning."""
+        self._scripts[prompt] = script
+        self._made.pop(prompt, None)
 
     def _move(self, request: Request) -> Move:
         script = self._scripts.get(request.prompt)
@@ -101,6 +106,10 @@ class Scripted:
     def requests(self) -> tuple[Request, ...]:
         """Every request to a model, in order."""
         return tuple(self._provider.requests)
+
+    def script(self, prompt: Named, script: Script) -> None:
+        """Give a prompt its script, or another one."""
+        self._provider.play(prompt.name, script)
 
 
 @contextmanager

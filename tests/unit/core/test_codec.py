@@ -12,7 +12,7 @@ OPENED = SessionOpened(tenant="t", session="s")
 
 
 def test_an_event_is_canonical_json_with_its_type() -> None:
-    assert encode(OPENED) == b'{"session":"s","tenant":"t","type":"SessionOpened"}'
+    assert encode(OPENED) == b'{"type":"SessionOpened","tenant":"t","session":"s"}'
     assert encode({"b": 1, "a": 2}) == encode({"a": 2, "b": 1})
 
 

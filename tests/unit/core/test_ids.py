@@ -36,7 +36,7 @@ def test_tenants_that_may_be(tenant: str) -> None:
 
 @pytest.mark.parametrize("tenant", ["", "a:b", "x" * 64, "-a", "a*"])
 def test_tenants_that_may_not_be(tenant: str) -> None:
-    with pytest.raises(ParametersInvalidError, match="^tenant .*1 to 63"):
+    with pytest.raises(ParametersInvalidError, match=r"^tenant .*1 to 63"):
         checked_tenant(tenant)
 
 

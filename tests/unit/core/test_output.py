@@ -55,6 +55,7 @@ def test_any_other_root_is_wrapped() -> None:
         (Finding, '```\n{"line": 3}\n```', {"line": 3}),
         (Finding, '```py\nx = 1\n```\nso\n```json\n{"line": 3}\n```', {"line": 3}),
         (Finding, '```json\n{"line": 3}\n```\nwith\n```py\nx = 1\n```', {"line": 3}),
+        (Finding, '```\n{"line": 1}\n```\nno:\n```\n{"line": 2}\n```\nno:\n```\n{"line": 3}\n```', {"line": 3}),
         (list[str], '```json\n["a ```b``` c"]\n```', ["a ```b``` c"]),
         (list[int], '{"value": [1, 2]}', [1, 2]),
         (list[int], "[1, 2]", [1, 2]),

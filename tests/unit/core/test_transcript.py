@@ -9,9 +9,7 @@ FIRST = Transcript().opened("one").added(ModelSaid("1"))
 THREE = FIRST.opened("two").added(ModelSaid("2")).opened("three").added(ModelSaid("3"))
 
 
-@pytest.mark.parametrize(
-    ("history", "start"), [("session", 0), ("none", 4), (0, 4), (1, 2), (2, 0), (9, 0)]
-)
+@pytest.mark.parametrize(("history", "start"), [("session", 0), ("none", 4), (0, 4), (1, 2), (2, 0), (9, 0)])
 def test_an_exchange_is_shown_as_much_of_what_was_before_as_asked(history: str | int, start: int) -> None:
     assert THREE.start(history) == start
     assert THREE.items[start:][0] in (UserSaid("one"), UserSaid("two"), UserSaid("three"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 
@@ -132,7 +131,7 @@ def test_lint_neither_reads_a_configuration_nor_writes_a_cache(ctx, root):
     write(root, "ruff.toml", 'lint.ignore = ["ALL"]\n')
     write(root, "a.py", "import os\n")
     assert tools.lint(ctx, "a.py").diagnostics
-    assert sorted(os.listdir(root)) == ["a.py", "ruff.toml"]
+    assert sorted(place.name for place in root.iterdir()) == ["a.py", "ruff.toml"]
 
 
 def test_lint_tells_what_is_not_python(ctx, root):
@@ -157,7 +156,7 @@ def test_lint_is_bounded(ctx, root):
 
 def test_lint_without_ruff(ctx, root, monkeypatch):
     write(root, "a.py")
-    monkeypatch.setitem(sys.modules, "ruff", None)
+    monkeypatch.setitem(sys.modules, "ruff.__main__", None)
     with pytest.raises(ToolError, match=r"pip install 'wink-tasks\[demo\]'"):
         tools.lint(ctx, "a.py")
 

@@ -34,10 +34,11 @@ def address_in(value: object) -> Address | None:
     """The address in a doorbell's header; None where it is not one of ours, or of a version that we do not know."""
     if not isinstance(value, dict) or value.get("version") != VERSION:
         return None
-    parts = [value.get(part) for part in ("tenant", "session", "message")]
-    if not all(isinstance(part, str) for part in parts):
-        return None
-    return Address(*parts)
+    match value:
+        case {"tenant": str(tenant), "session": str(session), "message": str(message)}:
+            return Address(tenant, session, message)
+        case _:
+            return None
 
 
 class CeleryRinger:

@@ -39,7 +39,7 @@ class Desk:
         session: Callable[[str, str], SessionView],
         load_output: Callable[[str, Any], Any],
         explain: Callable[[EvaluationRecord], str],
-        work: Callable[[], bool],
+        work: Callable[[], None],
     ) -> None:
         self.mailbox = mailbox
         self.ledger = ledger
@@ -56,6 +56,8 @@ class Run(AsyncResult, Generic[T]):
 
     `get` returns the prompt's output type, or raises the EvaluationFailedError that the evaluation ended with.
     """
+
+    id: str
 
     def __init__(self, run_id: str, *, desk: Callable[[], Desk], tenant: str, app: Celery) -> None:
         super().__init__(run_id, app=app)
@@ -151,10 +153,11 @@ class Run(AsyncResult, Generic[T]):
     def _next(self, record: EvaluationRecord, seen: int, ends_at: float | None) -> Iterator[Recorded]:
         desk = self._desk()
         left = WAIT_AT_MOST if ends_at is None else ends_at - desk.clock.monotonic()
-        worked = desk.work()
         came = desk.ledger.wait(self.tenant, record.session, after=seen, timeout=max(0.0, min(left, WAIT_AT_MOST)))
-        if not came and not worked and left <= 0:
+        if not came and left <= 0:
             raise RunTimeoutError(f"run {self.id} has not ended: {self.explain()}")
+        if not came:
+            desk.work()
         yield from came
 
     def _end(self, timeout: float | None) -> Terminal:

@@ -43,7 +43,7 @@ class Member(Protocol):
 def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
     """Have every worker of the app join the fleet. `known` gives the prompts and tools that are declared."""
 
-    class Household(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    class Household(bootsteps.StartStopStep):
         """On each (re)connection of the consumer: its events, and what it does with a task it does not know."""
 
         requires = ("celery.worker.consumer.tasks:Tasks",)

@@ -56,7 +56,7 @@ class Commands:
         if self._clock is not None:
             return round(self._clock.now(), 3)
         [(seconds, micros)] = self.link.ask(("TIME",))
-        return float(seconds + micros // 1000 / 1000)
+        return int(seconds) + int(micros) // 1000 / 1000
 
     def reserve(self, evaluation: str, home: Home) -> bytes:
         """The home record for `accept` to write, empty where it is elsewhere and now written. Raises DuplicateError."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from wink_tasks.adapters.redis.commands import Commands
+from wink_tasks.adapters.redis.rows import pairs
 from wink_tasks.core.codec import encode
 from wink_tasks.ports.fleet import StoreFacts, Worker
 
@@ -33,25 +33,25 @@ class RedisFleet:
         """Those alive, by name."""
         workers, alive, _ = self._registry
         now = self._commands.now()
-        names, rows = self._commands.link.ask(("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers))
+        names, flat = self._commands.link.ask(("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers))
+        rows = pairs(flat)
         return [_worker(rows[name]) for name in sorted(names) if name in rows]
 
     def agree(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """What is in force."""
         given = (part for item in settings.items() for part in item)
         answer = self._commands.link.run("agree", [self._commands.keys.fleet("settings")], *given)
-        words = [word.decode() for word in answer]
-        return dict(zip(words[::2], words[1::2], strict=True))
+        return {name.decode(): value.decode() for name, value in pairs(answer).items()}
 
     def facts(self) -> StoreFacts:
         """What INFO says."""
-        info: dict[str, Any]
-        [info] = self._commands.link.ask(("INFO",))
+        [text] = self._commands.link.ask(("INFO",))
+        info: dict[str, str] = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
         return StoreFacts(
             product="valkey" if "valkey_version" in info else "redis",
-            version=str(info.get("valkey_version", info["redis_version"])),
-            persistent=bool(info["aof_enabled"]) or info["rdb_last_bgsave_time_sec"] >= 0,
-            eviction=str(info["maxmemory_policy"]),
+            version=info.get("valkey_version") or info["redis_version"],
+            persistent=info["aof_enabled"] == "1" or info["rdb_last_bgsave_time_sec"] != "-1",
+            eviction=info["maxmemory_policy"],
             used_memory=int(info["used_memory"]),
             max_memory=int(info["maxmemory"]),
         )

@@ -1,32 +1,52 @@
-"""The dictionary of all keys. `B` is `<prefix>:{NN}:`: what belongs together shares the hash tag NN, its partition.
+"""The dictionary of all keys. B is `<prefix>:{NN}:`, so what belongs together shares the hash tag NN, its partition.
 
-| key | type | holds | expires | written by | read by |
-|---|---|---|---|---|---|
-| `B<tenant>:ledger:<session>` | stream | `<seq>-0`: t (ms), a (actor), v (format), e (event) | no | append | ledger, claim |
-| `B<tenant>:session:<session>` | hash | head, created, updated, current | no | append, end | ledger, all scripts |
-| `B<tenant>:waiting:<session>` | list | evaluations behind the current one | no | accept, end | end, ledger |
-| `B<tenant>:evaluations:<session>` | list | its evaluations as accepted | no | accept | drop, ledger |
-| `B<tenant>:evaluation:<id>` | hash | session, prompt, status, first (message), accepted_seq, accepted_at, started_at, \
-ended_seq, ended_at, cancelled, reason, outcome (message to make), dead (letters), last (nonce), answer | no | accept, \
-lease, cancel, end, bury | ledger, all scripts |
-| `B<tenant>:open:<id>` | set | the evaluation's messages that are not closed | no | create, close, bury | end, ledger |
-| `B<tenant>:dropped:<session>` | string | nonce of the drop | 1 h | drop | drop |
-| `B<tenant>:expired:<session>` | string | when its retention ended | 90 days | drop | ledger |
-| `Bhome:<id>` | string | JSON: tenant, session, prompt of the evaluation whose home this is | no | home, accept | ledger, \
-cancel |
-| `Bmessage:<id>` | hash | what lua/_message.lua lists, spec (JSON), state, epoch, deliveries, pardoned, rings, due, \
-owner, nonce, error, last (nonce), answer | 1 h after it is done | mailbox scripts | mailbox scripts, ledger |
-| `Bdue` | sorted set | message by the time at which the reaper looks at it | no | mailbox scripts | reap |
-| `Bready:<mailbox>`, `Bleased:`, `Bdead:` | sorted set | messages by the time they got there | no | mailbox scripts | \
-depth |
-| `Bsessions` | sorted set | `<tenant>:<session>` by last change | no | append, drop | ledger |
-| `Bfeed` | stream, about 10,000 | what (accepted, ended, buried, recovered), tenant, session, evaluation, message | no \
-| mailbox scripts | live views |
-| `Breaped` | hash | nonce and answer of the last reap | no | reap | reap |
-| `<prefix>:{fleet}:workers` | hash | name -> time seen, description (JSON) | by beat | beat, leave | fleet |
-| `<prefix>:{fleet}:alive` | sorted set | name by the end of its life | by beat | beat, leave | fleet |
-| `<prefix>:{fleet}:reaper` | hash | name, until | no | beat, leave | beat |
-| `<prefix>:{fleet}:settings` | hash | what all processes share | no | agree | agree |
+Beside each key: its type, its fields, when it expires (where it does), who writes it, who reads it. "Scripts" are all
+of the mailbox, a name with `.lua` is one of them.
+
+B<tenant>:ledger:<session>       stream, ids <seq>-0: t (ms), a (actor), v (format), e (event)
+                                 written by _session.lua, read by ledger, _reply.lua
+B<tenant>:session:<session>      hash: head, created, updated, current
+                                 written by accept.lua, _session.lua, _end.lua, read by scripts, ledger
+B<tenant>:waiting:<session>      list: evaluations behind the current one
+                                 written by accept.lua, _end.lua, read by _end.lua, ledger
+B<tenant>:evaluations:<session>  list: its evaluations in the order of acceptance
+                                 written by accept.lua, read by drop.lua, ledger, retention
+B<tenant>:evaluation:<id>        hash: session, prompt, status, first (message), accepted_seq, accepted_at, started_at,
+                                 ended_seq, ended_at, cancelled, reason, outcome (JSON of the message that the end
+                                 makes), dead (letters), last (nonce), answer (ids that its command rang)
+                                 written by scripts, read by scripts, ledger
+B<tenant>:open:<id>              set: the evaluation's messages that are not closed
+                                 written by _commit.lua, read by _end.lua, drop.lua, ledger
+B<tenant>:dropped:<session>      string: nonce of the drop; expires after an hour
+                                 written and read by drop.lua
+B<tenant>:expired:<session>      string: when its retention ended; expires after 90 days
+                                 written by drop.lua, read by ledger
+Bhome:<id>                       string: JSON list of tenant, session, prompt of the evaluation that lives here
+                                 written by home.lua, accept.lua, read by commands
+Bmessage:<id>                    hash: spec (JSON as core has it), state, due, needs, reads, epoch, deliveries,
+                                 pardoned, rings, owner, nonce, error, last (nonce), answer; while it is open, or dead
+                                 written by scripts, read by scripts, ledger
+Bclosed:<id>                     string: what is kept of a message that is done (lines, see ledger.CLOSED); expires
+                                 after an hour
+                                 written by _commit.lua, read by _message.lua, ledger
+Bdue                             sorted set: message by the time at which the reaper looks at it
+                                 written by _commit.lua, read by reap.lua
+Bready:<mailbox>, Bleased:<mailbox>, Bdead:<mailbox>
+                                 sorted set: messages by the time they got there
+                                 written by _commit.lua, read by depth
+Bsessions                        sorted set: <tenant>:<session> by last change
+                                 written by _session.lua, read by ledger, retention
+Bfeed                            stream, the last 10,000 or so: what (accepted, ended, buried, recovered), tenant,
+                                 session, evaluation, message
+                                 written by scripts, read by live views
+Breaped                          hash: last (nonce), answer of the last reap
+                                 written and read by reap.lua
+<prefix>:{fleet}:workers         hash: name -> time seen, description (JSON)
+                                 written by beat.lua, leave.lua, read by fleet
+<prefix>:{fleet}:alive           sorted set: name by the end of its life
+                                 written by beat.lua, leave.lua, read by beat.lua, fleet
+<prefix>:{fleet}:reaper          hash: name, until; written and read by beat.lua, leave.lua
+<prefix>:{fleet}:settings        hash: what all processes share; written and read by agree.lua
 """
 
 from __future__ import annotations

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from wink_tasks.adapters.redis.commands import Commands
 from wink_tasks.adapters.redis.retention import Retention
-from wink_tasks.adapters.redis.rows import recorded
+from wink_tasks.adapters.redis.rows import pairs, recorded
 from wink_tasks.core.events import Recorded
 from wink_tasks.ports.ledger import EvaluationRecord, MessageRecord, SessionRecord
 
 PAGE: Final = 100
-MESSAGE_FIELDS: Final = MessageRecord.__struct_fields__
+CLOSED: Final = (
+    *("last", "answer", "kind", "mailbox", "task", "tenant", "session"),
+    *("epoch", "deliveries", "pardoned", "owner"),
+)
+"""What is kept of a closed message, line by line: see lua/_commit.lua."""
 
 
 class RedisLedger:
@@ -32,13 +36,13 @@ class RedisLedger:
         """The events after `after`."""
         bound = () if count is None else ("COUNT", count)
         [entries] = self._link.ask(("XRANGE", self._key(tenant, session, "ledger"), f"{after + 1}-0", "+", *bound))
-        return [recorded(*entry) for entry in entries]
+        return recorded(entries)
 
     def wait(self, tenant: str, session: str, *, after: int, timeout: float) -> Sequence[Recorded]:
         """The events after `after`, as soon as there is one."""
         key, millis = self._key(tenant, session, "ledger"), max(1, int(timeout * 1000))
-        [streams] = self._link.ask(("XREAD", "BLOCK", millis, "STREAMS", key, f"{after}-0"), waits=True)
-        return [recorded(*entry) for _, entries in streams for entry in entries]
+        streams = self._link.wait(("XREAD", "BLOCK", millis, "STREAMS", key, f"{after}-0"), timeout)
+        return recorded([entry for _, entries in streams or () for entry in entries])
 
     def evaluation(self, tenant: str, evaluation: str) -> EvaluationRecord | None:
         """The evaluation of that id."""
@@ -51,10 +55,19 @@ class RedisLedger:
 
     def message(self, tenant: str, session: str, message: str) -> MessageRecord | None:
         """The message, while it is remembered."""
-        [row] = map(_texts, self._link.ask(("HGETALL", self._keys.of(session, "message", message))))
-        if (row.get("tenant"), row.get("session")) != (tenant, session):
+        row, closed = self._link.ask(
+            ("HGETALL", self._keys.of(session, "message", message)), ("GET", self._keys.of(session, "closed", message))
+        )
+        fields = _texts(row)
+        if fields:
+            known = {**msgspec.json.decode(fields["spec"]), **fields}
+        elif closed:
+            known = dict(zip(CLOSED, closed.decode().split("\n"), strict=True)) | {"id": message, "state": "done"}
+        else:
             return None
-        return msgspec.convert({"id": message, **row}, MessageRecord, strict=False)
+        if (known["tenant"], known["session"]) != (tenant, session):
+            return None
+        return msgspec.convert(known, MessageRecord, strict=False)
 
     def sessions(self, *, tenant: str | None = None, limit: int = 50) -> Sequence[SessionRecord]:
         """The sessions that changed last, newest first."""
@@ -147,5 +160,5 @@ class RedisLedger:
         ]
 
 
-def _texts(row: Mapping[bytes, Any]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in row.items()}
+def _texts(flat: Sequence[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in pairs(flat).items()}

@@ -1,15 +1,16 @@
-"""The way to the server: one pool of connections a process, commands that are repeated, errors that say what to do."""
+"""The way to the server: connections for many threads, commands that are repeated, errors that say what to do."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from redis import BlockingConnectionPool, ConnectionPool, Redis
-from redis.backoff import NoBackoff
+from redis import ConnectionPool
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -17,18 +18,21 @@ from redis.exceptions import (
     NoPermissionError,
     NoScriptError,
     RedisError,
+    ResponseError,
     TimeoutError as LinkTimeout,
 )
-from redis.retry import Retry
 
 from wink_tasks.adapters.redis.scripts import script
 from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, WinkError
 
 T = TypeVar("T")
+Query = Sequence[Any]
 
 CONNECTIONS: Final = 64
+"""How many commands of a process are on their way at once; further threads wait for their turn."""
+
 ATTEMPTS: Final = 3
-"""A socket may be silent for this part of the time after which a command is given up."""
+"""The server may be silent for this part of the time after which a command is given up."""
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
@@ -49,6 +53,43 @@ def redacted(url: str) -> str:
     return parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
+class Connections:
+    """Open connections of one process. redis-py makes and speaks them; pooling and repeating is done here."""
+
+    def __init__(self, url: str, silence: float) -> None:
+        try:
+            self._factory = ConnectionPool.from_url(
+                url, protocol=2, socket_connect_timeout=silence, socket_timeout=silence
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"{redacted(url)!r} is not the address of a Redis: {error}") from error
+        self.process = os.getpid()
+        self._idle: deque[Any] = deque()
+        self._places = threading.Semaphore(CONNECTIONS)
+
+    def use(self, converse: Callable[[Any], T], *, waits: bool) -> T:
+        """What `converse` makes of a connection; one that `waits` long takes nobody's place."""
+        if waits:
+            return self._use(converse)
+        with self._places:
+            return self._use(converse)
+
+    def close(self) -> None:
+        """Close those that are idle."""
+        while self._idle:
+            self._idle.pop().disconnect()
+
+    def _use(self, converse: Callable[[Any], T]) -> T:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._factory.make_connection()
+        try:
+            return converse(connection)
+        finally:
+            self._idle.append(connection)
+
+
 class Link:
     """Runs commands on the server at `url`, for any number of threads, also after a fork.
 
@@ -61,60 +102,50 @@ class Link:
         self._url = url
         self._give_up_after = give_up_after
         self._silence = give_up_after / ATTEMPTS
-        self._clients: dict[int, tuple[Redis, Redis]] = {}
-        self._pools()
+        self._connections = Connections(url, self._silence)
 
     def run(self, name: str, keys: Sequence[str], *args: Any) -> Any:
-        """The answer of one script."""
-        command = script(name)
-
-        def once(client: Any) -> Any:
-            try:
-                return client.execute_command("EVALSHA", command.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                return client.execute_command("EVAL", command.source, len(keys), *keys, *args)
-
-        return self.call(once)
+        """The answer of a script."""
+        return self.run_each(name, [(keys, args)])[0]
 
     def run_each(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """The answers of one script for several sets of keys and arguments, in one round trip."""
         command = script(name)
+        queries = [("EVALSHA", command.sha, len(keys), *keys, *args) for keys, args in calls]
 
-        def once(client: Any) -> list[Any]:
-            pipe = client.pipeline(transaction=False)
-            for keys, args in calls:
-                pipe.execute_command("EVALSHA", command.sha, len(keys), *keys, *args)
-            return list(pipe.execute())
-
-        def loaded(client: Any) -> list[Any]:
+        def converse(connection: Any) -> list[Any]:
             try:
-                return once(client)
+                return _converse(connection, queries)
             except NoScriptError:
-                client.script_load(command.source)
-                return once(client)
+                _converse(connection, [("SCRIPT", "LOAD", command.source)])
+                return _converse(connection, queries)
 
-        return self.call(loaded)
+        return self._persist(converse)
 
-    def ask(self, *queries: Sequence[Any], waits: bool = False) -> list[Any]:
-        """The answers of plain commands, in one round trip. One that blocks `waits` on a connection of its own."""
+    def ask(self, *queries: Query) -> list[Any]:
+        """The answers of plain commands as the server gives them, in one round trip."""
+        return self._persist(lambda connection: _converse(connection, queries))
 
-        def once(client: Any) -> list[Any]:
-            pipe = client.pipeline(transaction=False)
-            for query in queries:
-                pipe.execute_command(*query)
-            return list(pipe.execute())
+    def wait(self, query: Query, seconds: float) -> Any:
+        """The answer of a command that the server holds back for up to `seconds`."""
 
-        return self.call(once, waits=waits)
+        def converse(connection: Any) -> Any:
+            connection.send_command(*query)
+            if not connection.can_read(seconds + self._silence):
+                raise LinkTimeout("Timeout reading from socket")
+            return connection.read_response()
 
-    def call(self, command: Callable[[Redis], T], *, waits: bool = False) -> T:
-        """What `command` makes of a client; one that `waits` gets a connection of its own.
+        return self._persist(converse, waits=True)
 
-        Raises LedgerUnavailableError, ConfigurationError where the server does not let us in.
-        """
-        started, pause = time.monotonic(), FIRST_PAUSE
+    def close(self) -> None:
+        """Let go of this process's connections; the next command makes new ones."""
+        self._connections.close()
+
+    def _persist(self, converse: Callable[[Any], T], *, waits: bool = False) -> T:
+        started, pause = time.monotonic(), 0.0
         while True:
             try:
-                return command(self._client(waits=waits))
+                return self._ours().use(converse, waits=waits)
             except (LinkError, LinkTimeout) as error:
                 used = time.monotonic() - started
                 if _denied(error) or used + pause + self._silence > self._give_up_after:
@@ -122,47 +153,39 @@ class Link:
             except RedisError as error:
                 raise self._explained(error) from error
             time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
 
-    def close(self) -> None:
-        """Let go of this process's connections; the next command makes new ones."""
-        for client in self._clients.pop(os.getpid(), ()):
-            client.connection_pool.disconnect()
-
-    def _client(self, *, waits: bool) -> Redis:
-        process = os.getpid()
-        if process not in self._clients:
-            quick, slow = self._pools()
-            self._clients[process] = (Redis(connection_pool=quick), Redis(connection_pool=slow))
-        return self._clients[process][waits]
-
-    def _pools(self) -> tuple[ConnectionPool, ConnectionPool]:
-        options: dict[str, Any] = {
-            "protocol": 2,
-            "retry": Retry(NoBackoff(), 0),
-            "socket_connect_timeout": self._silence,
-            "socket_timeout": self._silence,
-        }
-        try:
-            quick = BlockingConnectionPool.from_url(
-                self._url, max_connections=CONNECTIONS, timeout=self._give_up_after, **options
-            )
-            options["socket_timeout"] = None
-            return quick, ConnectionPool.from_url(self._url, max_connections=1 << 20, **options)
-        except ValueError as error:
-            raise ConfigurationError(f"{self.url!r} is not the address of a Redis: {error}") from error
+    def _ours(self) -> Connections:
+        if self._connections.process != os.getpid():
+            self._connections = Connections(self._url, self._silence)
+        return self._connections
 
     def _explained(self, error: RedisError) -> WinkError:
         if _denied(error):
             return ConfigurationError(f"Redis at {self.url} does not let us in: {error}; look at WINK_REDIS_URL")
-        text = str(error)
-        code = str(getattr(error, "status_code", ""))
+        words = {str(getattr(error, "status_code", "")), *str(error).replace("-", " ").split()}
         for word, advice in _REFUSALS.items():
-            if word in (code, *text.replace("-", " ").split()):
-                return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {advice} ({text})")
-        return LedgerUnavailableError(
-            f"Redis at {self.url} did not answer within {self._give_up_after:g} s: {text or type(error).__name__}"
-        )
+            if word in words:
+                return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {advice} ({error})")
+        reason = str(error) or type(error).__name__
+        return LedgerUnavailableError(f"Redis at {self.url} did not answer within {self._give_up_after:g} s: {reason}")
+
+
+def _converse(connection: Any, queries: Sequence[Query]) -> list[Any]:
+    """Send all, then read all; where the server refuses one of them, the first refusal is raised at the end."""
+    if len(queries) == 1:
+        connection.send_command(*queries[0])
+        return [connection.read_response()]
+    connection.send_packed_command(connection.pack_commands(queries))
+    answers, refusals = [], []
+    for _ in queries:
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise refusals[0]
+    return answers
 
 
 def _denied(error: RedisError) -> bool:

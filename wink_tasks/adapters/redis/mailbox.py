@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from wink_tasks.adapters.redis.commands import Commands, Home, nonce, taken
-from wink_tasks.adapters.redis.rows import claimed, doorbell, fields_of
+from wink_tasks.adapters.redis.rows import claimed, doorbell
 from wink_tasks.core.codec import encode
+from wink_tasks.core.delivery import LONGEST_ERROR
 from wink_tasks.core.errors import LeaseLostError, SessionBusyError, UnknownRunError
-from wink_tasks.core.events import (
-    CancelRequested,
-    EvaluationCancelled,
-    EvaluationFailed,
-    EvaluationSucceeded,
-    SessionOpened,
-)
+from wink_tasks.core.events import CancelRequested, SessionOpened
+from wink_tasks.ports.ledger import STATUS_OF
 from wink_tasks.ports.mailbox import (
     Acceptance,
     Accepted,
@@ -29,9 +25,6 @@ from wink_tasks.ports.mailbox import (
     Settlement,
     Standing,
 )
-
-LONGEST_ERROR: Final = 2_000
-STATUS: Final = {EvaluationSucceeded: "SUCCESS", EvaluationFailed: "FAILURE", EvaluationCancelled: "REVOKED"}
 
 
 class RedisMailbox:
@@ -56,8 +49,8 @@ class RedisMailbox:
             acceptance.busy,
             encode(SessionOpened(tenant=message.tenant, session=message.session)),
             encode(event),
-            encode(fields_of(acceptance.outcome)),
-            *fields_of(message),
+            encode(acceptance.outcome),
+            encode(message),
         )
         if code == b"duplicate":
             raise taken(event.evaluation)
@@ -96,10 +89,10 @@ class RedisMailbox:
             settlement.actor,
             _or_blank(settlement.after),
             f" {' '.join(settlement.serves)} ",
-            "" if end is None else STATUS[type(end)],
+            "" if end is None else STATUS_OF[type(end)],
             len(events),
             *events,
-            *(field for message in settlement.messages for field in fields_of(message)),
+            *map(encode, settlement.messages),
         )
         return Settled(
             first=int(first),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wink_tasks.core.codec import decode_event, encode
+from wink_tasks.core.codec import decode_event
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.events import Recorded
 from wink_tasks.ports.mailbox import Address, Claimed, Doorbell, Receipt
@@ -15,43 +15,22 @@ from wink_tasks.ports.mailbox import Address, Claimed, Doorbell, Receipt
 _messages: Final = msgspec.json.Decoder(Message)
 
 
-def fields_of(message: Message) -> list[str]:
-    """A message in the order of `FIELDS` in lua/_message.lua."""
-    return [
-        message.id,
-        message.mailbox,
-        message.kind,
-        message.task,
-        message.tenant,
-        message.session,
-        message.evaluation,
-        message.wakes,
-        message.call,
-        str(message.needs),
-        repr(message.not_before),
-        "" if message.limit_at is None else repr(message.limit_at),
-        str(message.max_retries),
-        repr(message.visibility_timeout),
-        ",".join(map(str, message.reads)),
-        encode(message).decode(),
-    ]
-
-
 def doorbell(spec: bytes) -> Doorbell:
     """The doorbell of a message."""
-    message = _messages.decode(spec)
-    return Doorbell(
-        address=Address(message.tenant, message.session, message.id),
-        mailbox=message.mailbox,
-        task=message.task,
-        shown=message.shown,
-        priority=message.priority,
-        trace=message.trace,
-    )
+    return Doorbell.of(_messages.decode(spec))
 
 
-def recorded(entry: bytes, fields: Mapping[bytes, bytes]) -> Recorded:
-    """An entry of a ledger's stream."""
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """A hash, or an entry's fields, as the server lists them."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def recorded(entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> tuple[Recorded, ...]:
+    """Entries of a ledger's stream."""
+    return tuple(_recorded(entry, pairs(flat)) for entry, flat in entries)
+
+
+def _recorded(entry: bytes, fields: Mapping[bytes, bytes]) -> Recorded:
     event = decode_event(fields[b"e"], int(fields[b"v"]))
     return Recorded(int(entry.partition(b"-")[0]), int(fields[b"t"]) / 1000, fields[b"a"].decode(), event)
 
@@ -59,7 +38,7 @@ def recorded(entry: bytes, fields: Mapping[bytes, bytes]) -> Recorded:
 def claimed(hand: Sequence[Any]) -> Claimed:
     """What a script hands to a claimer."""
     spec, reads, epoch, nonce, deliveries, started_at, cancelled, head, tail, read = hand
-    message = msgspec.structs.replace(_messages.decode(spec), reads=tuple(int(seq) for seq in reads.split(b",") if seq))
+    message = msgspec.structs.replace(_messages.decode(spec), reads=tuple(map(int, reads.split())))
     return Claimed(
         receipt=Receipt(Address(message.tenant, message.session, message.id), int(epoch), nonce.decode()),
         message=message,
@@ -67,10 +46,6 @@ def claimed(hand: Sequence[Any]) -> Claimed:
         started_at=float(started_at),
         cancelled=cancelled == 1,
         head=int(head),
-        tail=_events(tail),
-        read=_events(read),
+        tail=recorded(tail),
+        read=recorded(read),
     )
-
-
-def _events(entries: Sequence[tuple[bytes, Sequence[bytes]]]) -> tuple[Recorded, ...]:
-    return tuple(recorded(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in entries)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
@@ -92,10 +91,8 @@ def lint(ctx: ToolContext, path: str) -> LintReport:
     if not path.endswith((".py", ".pyi")):
         raise ToolError(f"{path!r} is no Python file: read it with read_file")
     source = ctx.resources[Workspace].read(path)
-    if importlib.util.find_spec("ruff") is None:
-        raise ToolError("ruff is not installed where tools run: pip install 'wink-tasks[demo]'. Review without it")
     # The file goes in through stdin: ruff opens nothing itself, neither the file nor a configuration or a cache.
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--exit-zero", "--quiet"]
+    command = [_ruff(), "check", "--isolated", "--no-cache", "--exit-zero", "--quiet"]
     rules = [f"--select={RULES}", "--per-file-ignores=__init__.py:F401", "--target-version=py314"]
     try:
         done = subprocess.run(  # noqa: S603 - a fixed command; the path is an argument, not part of a shell's line
@@ -114,3 +111,12 @@ def lint(ctx: ToolContext, path: str) -> LintReport:
         for each in json.loads(done.stdout)
     ]
     return LintReport(path, found[:MOST_DIAGNOSTICS], more=len(found) > MOST_DIAGNOSTICS)
+
+
+def _ruff() -> str:
+    try:
+        return str(import_module("ruff.__main__").find_ruff_bin())
+    except (ImportError, FileNotFoundError) as error:
+        raise ToolError(
+            "ruff is not installed where tools run: pip install 'wink-tasks[demo]'. Review without it"
+        ) from error

@@ -44,7 +44,7 @@ class Workspace:
     def read(self, path: str) -> str:
         """The text of a file. Raises ToolError, which tells the model what to do instead."""
         try:
-            with open(self.resolve(path), "rb", opener=_open) as file:  # noqa: PTH123 - Path.open takes no opener
+            with open(self.resolve(path), "rb", opener=_open) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise ToolError(f"{path!r} is neither a file nor a folder: go on with other files")

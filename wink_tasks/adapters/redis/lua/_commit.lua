@@ -1,43 +1,49 @@
 -- Fragment: the writes, after every key that they need was read: so no command fails once it has begun to write, nor on
 -- a slot that migrates. They begin with a ZREM, which lets them pass at maxmemory, unless they take on new work.
 -- Needs _work, _message.
+local HOUR = 3600
 local INDEXED = {ready = true, leased = true, dead = true}
-
--- What is kept of a closed message, for the hour in which it still answers.
-local KEPT = {'kind', 'mailbox', 'task', 'tenant', 'session', 'state', 'epoch', 'deliveries', 'pardoned', 'owner',
-  'last', 'answer'}
 
 -- Bring the indexes in line with where the message is now.
 local function index(m, dues, undues)
-  if m.due == '0' then undues[#undues + 1] = m.id else dues[#dues + 1], dues[#dues + 2] = m.due, m.id end
-  if m.was == m.state then return end
-  if INDEXED[m.was] then write('ZREM', base .. m.was .. ':' .. m.mailbox, m.id) end
-  if INDEXED[m.state] then write('ZADD', base .. m.state .. ':' .. m.mailbox, at(now), m.id) end
-  local open = base .. m.tenant .. ':open:' .. m.evaluation
-  if not OPEN[m.was] then write('SADD', open, m.id) elseif not OPEN[m.state] then write('SREM', open, m.id) end
+  local was, state, sent = m.was, m.state, m.sent
+  if m.when then
+    local when = at(m.when)
+    set(m, 'due', when)
+    dues[#dues + 1], dues[#dues + 2] = when, m.id
+  else
+    set(m, 'due', '0')
+    undues[#undues + 1] = m.id
+  end
+  if was == state then return end
+  if INDEXED[was] then write('ZREM', base .. was .. ':' .. sent.mailbox, m.id) end
+  if INDEXED[state] then write('ZADD', base .. state .. ':' .. sent.mailbox, stamp, m.id) end
+  local open = base .. sent.tenant .. ':open:' .. sent.evaluation
+  if not OPEN[was] then write('SADD', open, m.id) elseif not OPEN[state] then write('SREM', open, m.id) end
+end
+
+-- For an hour a closed message still answers, and is asked about.
+local function retire(m)
+  local sent = m.sent
+  local kept = {m.last or '', m.answer or '', sent.kind, sent.mailbox, sent.task, sent.tenant, sent.session, m.epoch,
+    m.deliveries, m.pardoned, m.owner or ''}
+  write('DEL', m.key)
+  write('SET', base .. 'closed:' .. m.id, table.concat(kept, '\n'), 'EX', HOUR)
 end
 
 local function commit(new_work)
-  local dues, undues = {'ZADD', due}, {'ZREM', due, ''}
-  for fields, changed in pairs(changes) do
-    local key = key_of[fields]
-    local command = {'HSET', key}
-    if messages[fields.id] == fields then index(fields, dues, undues) end
-    if fields.state == 'done' then
-      changed = {}
-      for _, name in ipairs(KEPT) do changed[name] = fields[name] end
-      write('DEL', key)
-    end
-    for name, value in pairs(changed) do
-      command[#command + 1], command[#command + 2] = name, value
-    end
-    write(unpack(command))
-    if fields.state == 'done' then write('EXPIRE', key, HOUR) end
+  local dues, undues, keys, seen = {'ZADD', due}, {'ZREM', due, ''}, {'EXISTS'}, {}
+  for _, fields in ipairs(changed) do
+    if fields.sent then index(fields, dues, undues) end
+    if fields.state == 'done' then retire(fields) else writes[#writes + 1] = fields.hset end
   end
-  if dues[3] then write(unpack(dues)) end
-  if not new_work or undues[4] then table.insert(writes, new_work and #writes + 1 or 1, undues) end
+  if dues[3] then writes[#writes + 1] = dues end
+  if not new_work then table.insert(writes, 1, undues) elseif undues[4] then writes[#writes + 1] = undues end
   for _, command in ipairs(writes) do
-    if not rows[command[2]] then rows[command[2]] = call('EXISTS', command[2]) end
+    local key = command[2]
+    if not (seen[key] or rows[key] and not rows[key].new) then seen[key], keys[#keys + 1] = true, key end
+    if #keys == 1000 then call(unpack(keys)); keys = {'EXISTS'} end
   end
+  if keys[2] then call(unpack(keys)) end
   for _, command in ipairs(writes) do call(unpack(command)) end
 end

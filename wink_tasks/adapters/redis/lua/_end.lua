@@ -3,10 +3,12 @@ local quote = cjson.encode
 
 -- Close what is open, make the outcome, and let the next evaluation of the session begin.
 local function finish(e, s, status)
-  for name, value in pairs({status = status, ended_seq = s.head, ended_at = at(now)}) do set(e, name, value) end
+  set(e, 'status', status)
+  set(e, 'ended_seq', s.head)
+  set(e, 'ended_at', stamp)
   for _, id in ipairs(call('SMEMBERS', base .. e.tenant .. ':open:' .. e.id)) do close(message(id)) end
-  place(create(cjson.decode(e.outcome), 0, s.head))
-  write('HDEL', key_of[e], 'outcome')
+  place(create(e.outcome, 0, s.head))
+  write('HDEL', e.key, 'outcome')
   tell('ended', e, '')
   local key = base .. e.tenant .. ':waiting:' .. s.id
   s.waiting = s.waiting or call('LRANGE', key, 0, -1)
@@ -46,9 +48,9 @@ local function bury(m, reason, fault, actor)
   tell('buried', e, m.id)
   if e.ended_seq ~= '0' then return end
   append(s, actor, '{"type":"StepDied","evaluation":' .. quote(e.id) .. ',"message":' .. quote(m.id) .. ',"reason":' ..
-    quote(reason) .. ',"error":' .. quote(fault) .. (m.call ~= '' and ',"call":' .. quote(m.call) or '') .. '}')
+    quote(reason) .. ',"error":' .. quote(fault) .. (m.sent.call ~= '' and ',"call":' .. quote(m.sent.call) or '') .. '}')
   if stopping(e) then halt(e, s, actor)
-  elseif m.kind == 'call' then wake(m.wakes)
+  elseif m.sent.kind == 'call' then wake(m.sent.wakes)
   else
     append(s, actor, '{"type":"EvaluationFailed","evaluation":' .. quote(e.id) .. ',"code":"DeadLetteredError","message":' ..
       quote(m.id .. ' is a dead letter: ' .. reason .. (fault ~= '' and '; last error: ' .. fault or '')) .. '}')

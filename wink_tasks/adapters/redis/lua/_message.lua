@@ -1,22 +1,21 @@
--- Fragment: what may become of a message; twin of core/delivery.py.
-local FIELDS = {'id', 'mailbox', 'kind', 'task', 'tenant', 'session', 'evaluation', 'wakes', 'call', 'needs',
-  'not_before', 'limit_at', 'max_retries', 'visibility_timeout', 'reads', 'spec'}
-local OPEN = {ready = true, delayed = true, leased = true}
-local messages, bells = {}, {}
+-- Fragment: what may become of a message; twin of core/delivery.py. Needs _work.
+-- `sent` is the message as core knows it, `was` its state before the command, `when` the reaper's next look at it.
+local OPEN, bells = {ready = true, delayed = true, leased = true}, {}
 
 local function message(id)
-  local m = messages[id]
-  if not m then
-    m = row(base .. 'message:' .. id)
-    m.id, m.was = id, m.state
-    messages[id] = m
+  local m = row(base .. 'message:' .. id)
+  if not m.id then
+    m.id, m.was, m.when = id, m.state, tonumber(m.due)
+    local closed = not m.spec and call('GET', base .. 'closed:' .. id)
+    if m.spec then m.sent = cjson.decode(m.spec) end
+    if closed then m.state, m.last, m.answer = 'done', string.match(closed, '^([^\n]*)\n([^\n]*)') end
   end
   return m
 end
 
 local function move(m, state, when)
   set(m, 'state', state)
-  set(m, 'due', when and at(when) or '0')
+  m.when = when
 end
 
 local function ring(m, rings)
@@ -26,7 +25,7 @@ local function ring(m, rings)
 end
 
 local function place(m)
-  local start, limit = tonumber(m.not_before), tonumber(m.limit_at)
+  local start, limit = m.sent.not_before, tonumber(m.sent.limit_at)
   if tonumber(m.needs) > 0 then move(m, 'delayed', limit)
   elseif start > now then move(m, 'delayed', math.min(start, limit or start))
   else ring(m, 1) end
@@ -34,10 +33,9 @@ end
 
 local function wake(id)
   local m = message(id)
-  if OPEN[m.state] and tonumber(m.needs) > 0 then
-    set(m, 'needs', m.needs - 1)
-    if m.needs == '0' and m.state == 'delayed' then place(m) end
-  end
+  local needs = OPEN[m.state] and m.needs - 1 or -1
+  if needs >= 0 then set(m, 'needs', needs) end
+  if needs == 0 and m.state == 'delayed' then place(m) end
 end
 
 local function close(m)

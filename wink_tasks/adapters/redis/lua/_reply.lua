@@ -3,9 +3,9 @@
 -- A message in the hands of its claimer. Events after `after` are told up to `last` ('+': all); '' asks for none.
 local function hand(m, after, last)
   local e, s, read, tail = evaluation_of(m), session_of(m), {}, {}
-  local ledger = base .. m.tenant .. ':ledger:' .. m.session
+  local ledger = base .. s.tenant .. ':ledger:' .. s.id
   local function pick(seq) read[#read + 1] = call('XRANGE', ledger, seq .. '-0', seq .. '-0')[1] end
-  if m.kind ~= 'turn' then pick(e.accepted_seq) end
+  if m.sent.kind ~= 'turn' then pick(e.accepted_seq) end
   for seq in string.gmatch(m.reads, '%d+') do pick(seq) end
   if after ~= '' then tail = call('XRANGE', ledger, (after + 1) .. '-0', last) end
   return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, e.started_at, stopping(e) and 1 or 0, s.head, tail, read}

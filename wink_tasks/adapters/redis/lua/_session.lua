@@ -1,4 +1,4 @@
--- Fragment: sessions, evaluations, and events. Needs _work, _message.
+-- Fragment: sessions, evaluations, and what they record. Needs _work, _message.
 local VERSION = '1'
 
 local function session(tenant, name)
@@ -13,16 +13,18 @@ local function evaluation(tenant, id)
   return e
 end
 
-local function session_of(m) return session(m.tenant, m.session) end
+local function session_of(m) return session(m.sent.tenant, m.sent.session) end
 
-local function evaluation_of(m) return evaluation(m.tenant, m.evaluation) end
+local function evaluation_of(m) return evaluation(m.sent.tenant, m.sent.evaluation) end
 
 local function stopping(e) return e.cancelled == '1' and e.ended_seq == '0' end
 
 local function append(s, actor, event)
-  if not changes[s] then write('ZADD', base .. 'sessions', at(now), s.tenant .. ':' .. s.id) end
+  if not s.hset then
+    set(s, 'updated', stamp)
+    write('ZADD', base .. 'sessions', stamp, s.tenant .. ':' .. s.id)
+  end
   set(s, 'head', s.head + 1)
-  set(s, 'updated', at(now))
   local time = string.format('%.0f', now * 1000)
   write('XADD', base .. s.tenant .. ':ledger:' .. s.id, s.head .. '-0', 't', time, 'a', actor, 'v', VERSION, 'e', event)
 end
@@ -32,24 +34,29 @@ local function tell(what, e, id)
     'evaluation', e.id, 'message', id)
 end
 
-local function create(values, before, reads)
-  local id = values[before + 1]
-  local namesake, m = message(id), {id = id, epoch = '0', deliveries = '0', pardoned = '0'}
-  if namesake.state then write('DEL', key_of[namesake]) end
-  for i = 2, #FIELDS do m[FIELDS[i]] = values[before + i] end
-  m.reads = reads
-  changes[m], key_of[m], messages[id] = m, key_of[namesake], m
+-- Owe a message. Of what it reads, numbers up to zero count from `first`; `seq` is one more event that it reads.
+local function create(spec, first, seq)
+  local sent = cjson.decode(spec)
+  local m, reads = {id = sent.id, key = base .. 'message:' .. sent.id, sent = sent, new = true}, sent.reads
+  rows[m.key] = m
+  for i, read in ipairs(reads) do reads[i] = read > 0 and read or first - read end
+  reads[#reads + 1] = seq
+  set(m, 'spec', spec)
+  set(m, 'reads', table.concat(reads, ' '))
+  set(m, 'needs', sent.needs)
+  for _, counter in ipairs({'epoch', 'deliveries', 'pardoned'}) do set(m, counter, 0) end
   return m
 end
 
 local function lease(m, owner, nonce)
   local e = evaluation_of(m)
-  for name, value in pairs({epoch = m.epoch + 1, deliveries = m.deliveries + 1, owner = owner, nonce = nonce}) do
-    set(m, name, value)
-  end
-  move(m, 'leased', now + m.visibility_timeout)
-  if e.ended_seq == '0' then
+  set(m, 'epoch', m.epoch + 1)
+  set(m, 'deliveries', m.deliveries + 1)
+  set(m, 'owner', owner)
+  set(m, 'nonce', nonce)
+  move(m, 'leased', now + m.sent.visibility_timeout)
+  if e.ended_seq == '0' and e.status ~= 'STARTED' then
     set(e, 'status', 'STARTED')
-    if e.started_at == '0' then set(e, 'started_at', at(now)) end
+    if e.started_at == '0' then set(e, 'started_at', stamp) end
   end
 end

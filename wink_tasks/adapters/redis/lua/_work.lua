@@ -4,32 +4,30 @@ if not now then
   local time = call('TIME')
   now = time[1] + math.floor(time[2] / 1000) / 1000
 end
-local HOUR = 3600
-local rows, key_of, changes, writes = {}, {}, {}, {}
-
 local function at(seconds) return string.format('%.3f', seconds) end
+local stamp, rows, changed, writes = at(now), {}, {}, {}
 
 local function write(...) writes[#writes + 1] = {...} end
 
+-- A hash as a table; beside its fields it has `key`, and `hset` where something changed.
 local function row(key)
   local fields = rows[key]
   if not fields then
     local flat = call('HGETALL', key)
-    fields = {}
+    fields = {key = key}
     for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-    rows[key], key_of[fields] = fields, key
+    rows[key] = fields
   end
   return fields
 end
 
 local function set(fields, name, value)
-  value = tostring(value)
-  if fields[name] == value then return end
-  fields[name] = value
-  local changed = changes[fields]
-  if not changed then
-    changed = {}
-    changes[fields] = changed
+  local hset = fields.hset
+  if not hset then
+    hset = {'HSET', fields.key}
+    fields.hset = hset
+    changed[#changed + 1] = fields
   end
-  changed[name] = value
+  local n = #hset
+  fields[name], hset[n + 1], hset[n + 2] = value, name, value
 end

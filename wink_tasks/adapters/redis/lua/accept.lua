@@ -2,7 +2,7 @@
 -- Guarantee: an evaluation is accepted once, whoever asks how often; a second one of the session waits.
 -- KEYS  1 due set of the session's partition
 -- ARGV  1 base, 2 now, 3 tenant, 4 session, 5 evaluation, 6 prompt, 7 home record ('': it lives elsewhere), 8 nonce,
---       9 actor, 10 busy, 11 SessionOpened, 12 EvaluationAccepted, 13 outcome (JSON list), 14... first turn (FIELDS)
+--       9 actor, 10 busy, 11 SessionOpened, 12 EvaluationAccepted, 13 outcome, 14 first turn (JSON messages)
 -- Answer {created|known, accepted seq, doorbells} | {duplicate} | {busy, current evaluation}
 --@include _work
 --@include _message
@@ -24,17 +24,18 @@ if busy and ARGV[10] == 'reject' then return {'busy', s.current} end
 if not s.head then
   s.head = 0
   append(s, ARGV[9], ARGV[11])
-  set(s, 'created', at(now))
+  set(s, 'created', stamp)
   write('DEL', base .. tenant .. ':expired:' .. name)
 end
 append(s, ARGV[9], ARGV[12])
-for field, value in pairs({session = name, prompt = ARGV[6], status = busy and 'WAITING' or 'PENDING', first = ARGV[14],
-  accepted_seq = s.head, accepted_at = at(now), started_at = 0, ended_seq = 0, cancelled = 0, outcome = ARGV[13]}) do
+for field, value in pairs({session = name, prompt = ARGV[6], status = busy and 'WAITING' or 'PENDING',
+  accepted_seq = s.head, accepted_at = stamp, started_at = '0', ended_seq = '0', cancelled = '0', outcome = ARGV[13]}) do
   set(e, field, value)
 end
 write('RPUSH', base .. tenant .. ':evaluations:' .. name, id)
 if ARGV[7] ~= '' then write('SET', home, ARGV[7]) end
-local m = create(ARGV, 13, ARGV[28] .. ',' .. s.head)
+local m = create(ARGV[14], 0, s.head)
+set(e, 'first', m.id)
 if busy then
   set(m, 'needs', 1)
   write('RPUSH', base .. tenant .. ':waiting:' .. name, id)

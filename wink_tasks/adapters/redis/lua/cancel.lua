@@ -13,7 +13,7 @@ local e, s = evaluation(ARGV[3], ARGV[5]), session(ARGV[3], ARGV[4])
 if not e.session then return {'unknown'} end
 if e.last == ARGV[6] then return {'cancelled', rung(split(e.answer))} end
 if e.cancelled == '1' or e.ended_seq ~= '0' then return {'cancelled', {}} end
-set(e, 'cancelled', 1)
+set(e, 'cancelled', '1')
 set(e, 'reason', ARGV[8])
 append(s, ARGV[7], ARGV[9])
 halt(e, s, ARGV[7])

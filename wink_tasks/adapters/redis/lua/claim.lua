@@ -11,16 +11,17 @@
 --@include _reply
 local m, nonce = message(ARGV[5]), ARGV[6]
 if m.last == nonce then return {'dead', rung(split(m.answer))} end
-if not OPEN[m.state] or m.tenant ~= ARGV[3] or m.session ~= ARGV[4] or m.task ~= ARGV[7] then return {'gone'} end
+local sent = OPEN[m.state] and m.sent
+if not sent or sent.tenant ~= ARGV[3] or sent.session ~= ARGV[4] or sent.task ~= ARGV[7] then return {'gone'} end
 if m.nonce == nonce then return {'claimed', hand(m, ARGV[9], '+')} end
-local waits = m.state ~= 'ready' and (m.due == '0' or tonumber(m.due) > now)
+local waits = m.state ~= 'ready' and (not m.when or m.when > now)
 if waits then return {'busy'} end
 
-write('HSET', key_of[m], 'owner', ARGV[8])
+write('HSET', m.key, 'owner', ARGV[8])
 lease(m, ARGV[8], nonce)
 local tried = m.deliveries - m.pardoned
-if tried > 1 + m.max_retries then
-  bury(m, tried - 1 .. ' deliveries did not end it (max_retries ' .. m.max_retries .. ')', m.error or '', ARGV[8])
+if tried > 1 + sent.max_retries then
+  bury(m, tried - 1 .. ' deliveries did not end it (max_retries ' .. sent.max_retries .. ')', m.error or '', ARGV[8])
   return conclude(m, nonce, 'dead', true)
 end
 commit(true)

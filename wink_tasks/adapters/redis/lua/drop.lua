@@ -21,10 +21,10 @@ for _, id in ipairs(call('LRANGE', own .. 'evaluations:' .. s.id, 0, -1)) do
   for _, owed in ipairs(left) do
     local m = message(owed)
     write('ZREM', due, owed)
-    write('ZREM', base .. m.state .. ':' .. m.mailbox, owed)
-    write('DEL', key_of[m])
+    write('ZREM', base .. m.state .. ':' .. m.sent.mailbox, owed)
+    write('DEL', m.key)
   end
-  for _, key in ipairs({own .. 'open:' .. id, key_of[e], base .. 'home:' .. id}) do write('DEL', key) end
+  for _, key in ipairs({own .. 'open:' .. id, e.key, base .. 'home:' .. id}) do write('DEL', key) end
 end
 for _, kind in ipairs({'evaluations:', 'ledger:', 'session:'}) do write('DEL', own .. kind .. s.id) end
 write('SET', mark, ARGV[5], 'EX', HOUR)

@@ -12,7 +12,7 @@ for i = 3, #ARGV, 3 do
   local m, standing = message(ARGV[i]), 'stale'
   if holds(m, ARGV[i + 1], ARGV[i + 2]) then
     standing = stopping(evaluation_of(m)) and 'cancelled' or 'held'
-    move(m, 'leased', now + m.visibility_timeout)
+    move(m, 'leased', now + m.sent.visibility_timeout)
   end
   standings[#standings + 1] = standing
 end

@@ -23,8 +23,8 @@ local tried = m.deliveries - m.pardoned
 if stopping(e) then
   close(m)
   halt(e, session_of(m), owner)
-elseif ARGV[10] == '1' and tried >= 1 + m.max_retries then
-  bury(m, tried .. ' deliveries did not end it (max_retries ' .. m.max_retries .. ')', ARGV[11], owner)
+elseif ARGV[10] == '1' and tried >= 1 + m.sent.max_retries then
+  bury(m, tried .. ' deliveries did not end it (max_retries ' .. m.sent.max_retries .. ')', ARGV[11], owner)
 elseif delay > 0 then
   move(m, 'delayed', now + delay)
 else

@@ -11,13 +11,13 @@
 --@include _reply
 local memory = row(base .. 'reaped')
 if memory.last == ARGV[4] then return {'reaped', rung(split(memory.answer))} end
-local ids = call('ZRANGEBYSCORE', due, '-inf', at(now), 'LIMIT', 0, ARGV[3])
+local ids = call('ZRANGEBYSCORE', due, '-inf', stamp, 'LIMIT', 0, ARGV[3])
 if #ids == 0 then return {'reaped', {}} end
 for _, id in ipairs(ids) do
   local m = message(id)
   if not OPEN[m.state] then
     write('ZREM', due, id)
-  elseif tonumber(m.due) <= now then
+  elseif m.when and m.when <= now then
     local e = evaluation_of(m)
     if m.state == 'leased' and stopping(e) then
       close(m)

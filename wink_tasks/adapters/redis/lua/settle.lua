@@ -3,7 +3,7 @@
 -- KEYS  1 due set
 -- ARGV  1 base, 2 now, 3 tenant, 4 session, 5 message, 6 nonce, 7 epoch, 8 receipt's nonce, 9 actor, 10 after ('': no
 --       tail), 11 mailboxes that the settler serves, each between blanks, 12 status that the last event ends in (''),
---       13 number of events, then the events, then the messages (FIELDS each)
+--       13 number of events, then the events, then the messages (JSON)
 -- Answer {settled, doorbells, first seq, ended, hand or false} | {stale}
 --@include _work
 --@include _message
@@ -32,15 +32,12 @@ if ARGV[12] ~= '' then
 elseif stopping(e) then
   halt(e, s, ARGV[9])
 else
-  for before = last_event, #ARGV - 1, #FIELDS do
-    local function absolute(seq) return tonumber(seq) > 0 and seq or first - seq end
-    place(create(ARGV, before, (string.gsub(ARGV[before + 15], '-?%d+', absolute))))
-  end
-  if m.wakes ~= '' then wake(m.wakes) end
+  for i = last_event + 1, #ARGV do place(create(ARGV[i], first)) end
+  if m.sent.wakes ~= '' then wake(m.sent.wakes) end
 end
 local mine = '-'
 for _, bell in ipairs(bells) do
-  if mine == '-' and string.find(ARGV[11], ' ' .. bell.mailbox .. ' ', 1, true) then
+  if mine == '-' and string.find(ARGV[11], ' ' .. bell.sent.mailbox .. ' ', 1, true) then
     mine = bell.id
     lease(bell, owner, nonce .. '+')
   end

@@ -28,7 +28,7 @@ from wink_tasks.core.tool import ToolDefinition
 from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Address, Claimed
 from wink_tasks.ports.provider import Provider
-from wink_tasks.ports.telemetry import MetricsCollector, NullMetrics, NullTracer, Tracer
+from wink_tasks.ports.telemetry import MetricsCollector, NullMetrics, Tracer
 from wink_tasks.runtime.context import ToolContext
 from wink_tasks.runtime.parts import AgreedBudget, BudgetEstimator, ListedOrder, ModelRouter
 from wink_tasks.runtime.providers import Factory, split_model
@@ -38,7 +38,7 @@ from wink_tasks.runtime.standing import explain
 from wink_tasks.runtime.step import Steps
 from wink_tasks.runtime.turn import UNKNOWN_HERE
 from wink_tasks.settings import load_settings
-from wink_tasks.wiring import Choices, House, celery_house, memory_house, router_queue, shipped_providers
+from wink_tasks.wiring import Choices, House, celery_house, chosen_tracer, memory_house, router_queue, shipped_providers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class Wink:
         self._providers: dict[str, Factory] = {**shipped_providers(), **_factories(providers or {})}
         self._resources = dict(resources or {})
         self._metrics = metrics or NullMetrics()
-        self._tracer = tracer or NullTracer()
+        self._tracer = tracer or chosen_tracer(self.settings)
         self._router = router or ListedOrder()
         self._estimator = estimator or AgreedBudget()
         self._houses: dict[int, House] = {}
@@ -130,9 +130,9 @@ class Wink:
         """
 
         def declare(function: Callable[P, R]) -> ToolHandle[P, R]:
-            name = options.pop("name", None) or function.__name__
-            retry_on = tuple(options.pop("retry_on", ()))
-            definition = ToolDefinition.of(function, name=name, context_type=ToolContext, retry_on=retry_on, **options)
+            chosen = {**options, "name": options.get("name") or function.__name__}
+            chosen["retry_on"] = tuple(options.get("retry_on", ()))
+            definition = ToolDefinition.of(function, context_type=ToolContext, **chosen)
             self.registry.add_tool(definition)
             task = self.registry.tool_task(definition.name)
             declare_tool(self, task, definition.description, timeout=definition.timeout)
@@ -255,6 +255,13 @@ class Wink:
     def _load_output(self, prompt: str, output: Json) -> Any:
         definition = self.registry.prompts.get(prompt)
         return output if definition is None else definition.load_output(output)
+
+    def use_metrics(self, metrics: MetricsCollector) -> None:
+        """Measure with `metrics` from now on. Raises ConfigurationError once this process has begun to work."""
+        if os.getpid() in self._houses:
+            message = "metrics are chosen before the first run is started or worked on in a process"
+            raise ConfigurationError(message)
+        self._metrics = metrics
 
     # Being a worker
 

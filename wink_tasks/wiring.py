@@ -27,7 +27,7 @@ from wink_tasks.ports.ledger import Ledger
 from wink_tasks.ports.mailbox import Mailbox
 from wink_tasks.ports.outcome import OutcomeSink
 from wink_tasks.ports.provider import Provider
-from wink_tasks.ports.telemetry import MetricsCollector, Tracer
+from wink_tasks.ports.telemetry import MetricsCollector, NullTracer, Tracer
 from wink_tasks.runtime.cache import SessionCache
 from wink_tasks.runtime.guards.breaker import BreakerGuard
 from wink_tasks.runtime.guards.telemetry import TelemetryGuard
@@ -273,6 +273,16 @@ def memory_house(*, settings: Settings, choices: Choices, registry: Registry) ->
         expects_workers=False,
     )
     return house
+
+
+def chosen_tracer(settings: Settings) -> Tracer:
+    """OpenTelemetry where WINK_TRACING is on: our spans, and Celery's own through its instrumentation."""
+    if not settings.tracing:
+        return NullTracer()
+    from wink_tasks.adapters.telemetry.opentelemetry import OpenTelemetryTracer, instrument_celery
+
+    instrument_celery()
+    return OpenTelemetryTracer()
 
 
 def shipped_providers() -> dict[str, Factory]:

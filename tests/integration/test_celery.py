@@ -75,42 +75,44 @@ def site(workers_of_module: Site) -> Site:
 
 
 class Events:
-    """Celery's events as Flower receives them."""
+    """Celery's events as Flower receives them, while the block lasts."""
 
     def __init__(self, app: Celery) -> None:
-        self._app = app
         self.received: list[dict[str, Any]] = []
+        self._connection = app.connection_for_read()
+        self._receiver = app.events.Receiver(self._connection, handlers={"*": self.received.append})
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._capture, daemon=True)
+        self._receiver.on_consume_ready = lambda *_, **__: self._ready.set()
+        self._thread = threading.Thread(target=self._receiver.capture, kwargs={"wakeup": False})
+
+    def __enter__(self) -> Events:
         self._thread.start()
         assert self._ready.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._receiver.should_stop = True
+        self._thread.join(30)
+        self._connection.release()
 
     def of(self, task_id: str) -> list[str]:
         return [event["type"] for event in self.received if event.get("uuid") == task_id]
 
-    def _capture(self) -> None:
-        with self._app.connection_for_read() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self.received.append})
-            for _ in receiver.itercapture(limit=1, timeout=5, wakeup=True):
-                break
-            self._ready.set()
-            receiver.capture(limit=None, timeout=None, wakeup=False)
-
 
 def test_a_run_its_row_in_flower_and_its_result_for_plain_celery(site: Site):
-    events = Events(site.module.app)
     site.open("model", "tool")
-    run = site.module.total.delay("numbers")
-    assert run.get(timeout=60) == site.module.Sum(total=3)
-    eventually(lambda: "task-succeeded" in events.of(run.id), "the run's row closes")
+    with Events(site.module.app) as events:
+        run = site.module.total.delay("numbers")
+        call = f"{run.id}~turn1.call0"
+        assert run.get(timeout=60) == site.module.Sum(total=3)
+        eventually(lambda: "task-succeeded" in events.of(run.id), "the run's row closes")
+        eventually(lambda: "task-succeeded" in events.of(call), "the call's row closes")
     assert events.of(run.id).count("task-succeeded") == 1
     rows = {event["uuid"]: event for event in events.received if event["type"] == "task-received"}
     named = {event["name"]: event["args"] for event in rows.values() if event["uuid"].startswith(run.id)}
     assert named["gated.total"] == "(text='numbers')"
     assert named["gated.total:turn"].startswith("(turn=")
     assert named["gated.add"].startswith("(a=1, b=")
-    call = f"{run.id}~turn1.call0"
-    eventually(lambda: "task-succeeded" in events.of(call), "the call's row closes")
     plain = AsyncResult(run.id, app=Celery("plain", broker=site.url, backend=site.url))
     assert plain.get(timeout=10) == {"total": 3}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import CancelledError as FutureCancelledError
 from hashlib import sha256
 
+from msgspec import structs
+
 from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import (
@@ -92,7 +94,7 @@ class _Turn:
     def work(self) -> Result:
         now = self.parts.clock.now()
         expires_at = self.evaluation.terms.expires_at
-        if self.evaluation.phase == "accepted" and expires_at is not None and now > expires_at:
+        if self.evaluation.phase == "accepted" and expires_at is not None and now >= expires_at:
             return self.end(EvaluationCancelled(evaluation=self.evaluation.id, reason="expired before it started"))
         try:
             rendered = self.prompt.render(self.evaluation.params, FoldedSession(self.state))
@@ -156,7 +158,7 @@ class _Turn:
             turn=turn,
             model=chosen,
             text=response.text,
-            calls=response.calls,
+            calls=_distinct(response.calls),
             usage=response.usage,
             stop=response.stop,
             request=request.digest,
@@ -306,6 +308,15 @@ class _Turn:
 
     def end(self, terminal: Terminal) -> Result:
         return Worked(events=tuple(self.events), end=terminal)
+
+
+def _distinct(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """The calls with an id each: some models repeat one, and an answer names its call by it."""
+    first = {call.id: place for place, call in reversed(list(enumerate(calls))) if call.id}
+    return tuple(
+        call if first.get(call.id) == place else structs.replace(call, id=f"{call.id}#{place}")
+        for place, call in enumerate(calls)
+    )
 
 
 def shown(arguments: object, longest: int = 200) -> str:

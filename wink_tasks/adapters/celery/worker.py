@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Address
 
 log = structlog.get_logger(__name__)
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that computes lets another one run."""
 
 
 class Member(Protocol):
@@ -56,7 +60,11 @@ def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ..
 
     def ready(sender: Any, **_: Any) -> None:
         if sender.app is member.app:
-            member.join(lambda: describe(sender, version, *known()))
+            worker = describe(sender, version, *known())
+            if worker.pool == "thread":
+                # Beside tools that compute, the loop of the model calls would get too few turns (Python's default: 5 ms).
+                sys.setswitchinterval(SWITCH_INTERVAL)
+            member.join(lambda: worker)
 
     def shutting_down(**_: Any) -> None:
         member.closing()

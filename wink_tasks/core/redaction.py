@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
@@ -16,8 +17,10 @@ MASK: Final = "***"
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _CREDENTIALS: Final = frozenset(
-    "apikey auth authorization cookie credential credentials passphrase passwd password passwords pwd secret secrets"
-    " token".split()
+    {
+        *("apikey", "auth", "authorization", "cookie", "cookies", "credential", "credentials", "passphrase", "passwd"),
+        *("password", "passwords", "pwd", "secret", "secrets", "token"),
+    }
 )
 _KEYS: Final = frozenset(
     {("access", "key"), ("api", "key"), ("encryption", "key"), ("private", "key"), ("signing", "key")}
@@ -38,8 +41,8 @@ _SHORTEST_TOKEN: Final = 8
 
 
 def redact(value: T) -> T:
-    """The same text, mapping or sequence, of the same shape, without credentials. Anything else is returned as it is."""
-    return cast(T, _redacted(value))
+    """The same text, mapping, list or tuple without credentials. Anything else is returned as it is."""
+    return cast("T", _redacted(value))
 
 
 def _redacted(value: Any) -> Any:
@@ -61,7 +64,7 @@ def _entry(key: object, value: Any) -> Any:
 
 def _tells_of_credential(key: str) -> bool:
     words = [word.lower() for word in _WORD.findall(key)]
-    return not _CREDENTIALS.isdisjoint(words) or any(pair in _KEYS for pair in zip(words, words[1:], strict=False))
+    return not _CREDENTIALS.isdisjoint(words) or any(pair in _KEYS for pair in pairwise(words))
 
 
 def _text(text: str) -> str:
@@ -70,7 +73,9 @@ def _text(text: str) -> str:
 
 def _pair(match: re.Match[str]) -> str:
     key, between, value = match["key"], match["between"], match["value"]
-    if not _tells_of_credential(key) or (key.lower() == "token" and len(value) < _SHORTEST_TOKEN):
-        return match[0]
     quote = value[0] if value[0] in "\"'" else ""
-    return f"{key}{between}{quote}{MASK}{quote}"
+    if _tells_of_credential(key) and not (key.lower() == "token" and len(value) < _SHORTEST_TOKEN):
+        return f"{key}{between}{quote}{MASK}{quote}"
+    if quote:  # KeyError: 'password=...'
+        return f"{key}{between}{quote}{_PAIR.sub(_pair, value[1:-1])}{quote}"
+    return match[0]

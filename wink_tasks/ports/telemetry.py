@@ -52,7 +52,7 @@ METRICS: Final[Mapping[str, Metric]] = {
 
 
 def declared(kind: Kind, name: str, labels: Labels | None) -> Metric:
-    """The metric of that name. Raises ContractViolationError where it is unknown, of another kind or labelled wrongly."""
+    """The metric of that name. Raises ContractViolationError where there is none of that kind with these labels."""
     metric = METRICS.get(name)
     if metric is None:
         raise ContractViolationError(f"metric {name!r} is not one of {', '.join(METRICS)}")

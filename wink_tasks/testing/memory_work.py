@@ -173,4 +173,3 @@ class Work:
         if m.state != state:
             m.since = self.now
         m.state, m.due = state, None if due is None else round(due, 3)
-

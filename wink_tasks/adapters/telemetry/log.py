@@ -1,4 +1,4 @@
-"""How the processes that we start ourselves write their log: one form for our lines and everybody else's, no secrets."""
+"""How the processes that we start write their log: our lines and all others in one form, without credentials."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def instrument_celery(tracer_provider: trace.TracerProvider | None = None) -> No
     """Have Celery's publishing and running of tasks traced, W3C headers in each message. May be called twice."""
     from opentelemetry.instrumentation.celery import CeleryInstrumentor
 
-    instrumentor = CeleryInstrumentor()
+    instrumentor = CeleryInstrumentor()  # type: ignore[no-untyped-call]
     if not instrumentor.is_instrumented_by_opentelemetry:
         # Without the check of versions, which would only log: our own requirements say what fits.
         instrumentor.instrument(tracer_provider=tracer_provider, skip_dep_check=True)
@@ -137,7 +137,7 @@ def uninstrument_celery() -> None:
     """Undo `instrument_celery`. May be called twice, and without it."""
     from opentelemetry.instrumentation.celery import CeleryInstrumentor
 
-    instrumentor = CeleryInstrumentor()
+    instrumentor = CeleryInstrumentor()  # type: ignore[no-untyped-call]
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
 

@@ -5,7 +5,7 @@ local OPEN, bells = {ready = true, delayed = true, leased = true}, {}
 local function message(id)
   local m = row(base .. 'message:' .. id)
   if not m.id then
-    m.id, m.was, m.when = id, m.state, tonumber(m.due)
+    m.id, m.was, m.when = id, m.state, m.due ~= '0' and tonumber(m.due) or nil
     local closed = not m.spec and call('GET', base .. 'closed:' .. id)
     if m.spec then m.sent = cjson.decode(m.spec) end
     if closed then m.state, m.last, m.answer = 'done', string.match(closed, '^([^\n]*)\n([^\n]*)') end

@@ -1,0 +1,48 @@
+"""The store on Redis does what every store has to do, also where each first reply of a command is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.lossy import LossyConnection
+
+from wink_tasks.adapters.redis.store import RedisStore
+from wink_tasks.testing.clock import FakeClock
+from wink_tasks.testing.conformance import (
+    CancelConformance,
+    DeliveryConformance,
+    Driver,
+    FleetConformance,
+    LedgerConformance,
+    MailboxConformance,
+)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+class TestRedis(MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance):
+    @pytest.fixture
+    def store(self, redis_url: str, clock: FakeClock) -> Iterator[RedisStore]:
+        store = RedisStore(redis_url, partitions=4, clock=clock)
+        yield store
+        store.close()
+
+
+class TestRedisThatLosesReplies(
+    MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance
+):
+    @pytest.fixture
+    def store(self, redis_url: str, clock: FakeClock) -> Iterator[RedisStore]:
+        store = RedisStore(redis_url, partitions=4, clock=clock)
+        LossyConnection.at(store)
+        yield store
+        store.close()
+
+    def test_replies_are_lost(self, store: RedisStore) -> None:
+        lossy = LossyConnection.at(store)
+        assert Driver(store).accept("e1").created
+        assert lossy.lost == 2, "of home and accept"

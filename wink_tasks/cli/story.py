@@ -1,0 +1,145 @@
+"""A run in words: what happened, where it stands, and what is left of its limits. Pure functions of events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from wink_tasks.core.codec import encode
+from wink_tasks.core.evaluation import EvaluationState, accepted, advance
+from wink_tasks.core.events import (
+    AnyEvent,
+    CancelRequested,
+    EvaluationAccepted,
+    EvaluationCancelled,
+    EvaluationFailed,
+    EvaluationStarted,
+    EvaluationSucceeded,
+    ModelResponded,
+    OutputRejected,
+    Recorded,
+    SessionOpened,
+    StepDied,
+    ToolFailed,
+    ToolReturned,
+)
+from wink_tasks.runtime.turn import shown
+
+LONGEST_LINE: Final = 400
+_LIMITS: Final[Mapping[str, str]] = {
+    "total_tokens": "tokens",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+    "cost_usd": "USD",
+}
+_STOPS: Final[Mapping[str, str]] = {
+    "end": "answers",
+    "tools": "asks for nothing",
+    "length": "is cut off at its length limit",
+    "refusal": "refuses",
+}
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """An event in one line. `state` is its evaluation after it, None for an event of the session's own."""
+
+    record: Recorded
+    text: str
+    state: EvaluationState | None
+
+
+def tell(records: Iterable[Recorded]) -> Iterator[Told]:
+    """The events in words, as they come. Of each evaluation they begin with its first."""
+    states: dict[str, EvaluationState] = {}
+    for record in records:
+        event, run = record.event, record.evaluation
+        before = states.get(run)
+        if isinstance(event, EvaluationAccepted):
+            states[run] = accepted(event)
+        elif before is not None:
+            states[run] = advance(before, event)
+        yield Told(record=record, text=_one_line(_words(event, before)), state=states.get(run))
+
+
+def standing(state: EvaluationState, *, seconds: float, now: float) -> str:
+    """How far an evaluation is: turns, tokens, time, and what is left. `now` is epoch seconds."""
+    open_calls = Counter(call.tool for call in state.pending)
+    parts = [
+        f"{state.turns} turn{'' if state.turns == 1 else 's'}",
+        f"{state.usage.total_tokens:,} tokens",
+        f"{seconds:.1f} s",
+        f"left: {left(state, now)}",
+        *([f"waits for {_counted(open_calls)}"] if open_calls else []),
+    ]
+    return " · ".join(parts)
+
+
+def left(state: EvaluationState, now: float) -> str:
+    """What is left of the budget and the deadline."""
+    parts = []
+    for field, unit in _LIMITS.items():
+        limit, used = getattr(state.budget, field), getattr(state.usage, field)
+        if limit is not None and used is not None:
+            parts.append(f"{max(0, limit - used):,} {unit}")
+    if state.deadline_at is not None:
+        parts.append(f"{max(0.0, state.deadline_at - now):.0f} s")
+    return ", ".join(parts) or "no limit"
+
+
+def _words(event: AnyEvent, before: EvaluationState | None) -> str:
+    match event:
+        case SessionOpened():
+            return f"session {event.session!r} of tenant {event.tenant!r} began"
+        case EvaluationAccepted():
+            return f"accepted: {event.prompt}({shown(event.params)})"
+        case EvaluationStarted():
+            return f"started with {event.model}: {event.content}"
+        case ModelResponded():
+            tokens = f"{event.usage.total_tokens:,} tokens"
+            return f"turn {event.turn}: {event.model} {_answer(event)} ({tokens}, {event.seconds:.1f} s)"
+        case OutputRejected():
+            return f"turn {event.turn}: the answer does not fit, and is asked for again: {event.reason}"
+        case ToolReturned():
+            size = f"{len(encode(event.value)):,} bytes"
+            return f"{_call(event.tool, event.call, before)} returned {size} in {event.seconds:.1f} s"
+        case ToolFailed():
+            return f"{_call(event.tool, event.call, before)} failed ({event.kind}): {event.error or event.message}"
+        case _:
+            return _ending(event)
+
+
+def _ending(event: AnyEvent) -> str:
+    match event:
+        case StepDied():
+            return f"step {event.message} died: {event.reason}{event.error and f' ({event.error})'}"
+        case CancelRequested():
+            return f"cancel was requested by {event.by}: {event.reason}"
+        case EvaluationFailed():
+            return f"failed: {event.code}: {event.message}"
+        case EvaluationCancelled():
+            return f"was cancelled: {event.reason}"
+        case EvaluationSucceeded():
+            return "succeeded"
+        case _:  # pragma: no cover - every other event has its words above
+            raise AssertionError(event)
+
+
+def _answer(event: ModelResponded) -> str:
+    return f"asks for {_counted(Counter(call.tool for call in event.calls))}" if event.calls else _STOPS[event.stop]
+
+
+def _call(tool: str, call: str, before: EvaluationState | None) -> str:
+    pending = before.pending if before is not None else ()
+    return f"{tool}({next((shown(one.arguments) for one in pending if one.id == call), '...')})"
+
+
+def _counted(names: Counter[str]) -> str:
+    return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"

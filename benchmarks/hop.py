@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def main() -> None:
             hops, continued = load(server.url, "hops"), load(server.url, "continued")
             sides: dict[str, Callable[[], Any]] = {
                 "bare": lambda: chain(*[hops.bare.s(0).set(queue="hops"), *[hops.bare.s().set(queue="hops")] * 4])(),
-                "wink": lambda: hops.five_steps.delay("go"),
-                "continued": lambda: continued.five_steps.delay("go"),
+                "wink": partial(hops.five_steps.delay, "go"),
+                "continued": partial(continued.five_steps.delay, "go"),
             }
             waits: dict[str, list[float]] = {side: [] for side in sides}
             rates: dict[str, list[float]] = {side: [] for side in sides}

@@ -28,9 +28,7 @@ QUEUE = "bench"
 
 def message(kind: str, name: str, run: str) -> Message:
     """A message of the run's own session."""
-    return Message(
-        id=name, kind=kind, mailbox=QUEUE, task="bench.run", tenant="default", session=run, evaluation=run
-    )
+    return Message(id=name, kind=kind, mailbox=QUEUE, task="bench.run", tenant="default", session=run, evaluation=run)
 
 
 def settle_ratio(url: str, times: int) -> tuple[float, float]:
@@ -142,7 +140,9 @@ def main() -> None:
         early, late = statistics.median(seconds[5:105]), statistics.median(seconds[-100:])
         redis = Redis.from_url(server.url)
         wink, run, _ = talk(server.url, "stored", 400, 5000)
-        history = sum(len(record.event.value) for record in wink.session(run).events() if hasattr(record.event, "value"))
+        history = sum(
+            len(record.event.value) for record in wink.session(run).events() if hasattr(record.event, "value")
+        )
         kept = sum(redis.memory_usage(key, samples=0) for key in redis.scan_iter("stored:*", count=1000))
         wink.leave()
         redis.close()

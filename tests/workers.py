@@ -61,7 +61,7 @@ class Workers:
         self.env = env
         self.started: list[WorkerProcess] = []
 
-    def start(  # noqa: PLR0913 - the options of a worker
+    def start(
         self,
         app: str,
         queues: str,

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
-import structlog
 from celery import Celery
 
-from wink_tasks.adapters.breaker import ProcessBreaker
 from wink_tasks.adapters.celery.outcomes import CeleryOutcomes
 from wink_tasks.adapters.celery.ringer import CeleryRinger
 from wink_tasks.adapters.celery.task_events import TaskEvents
@@ -44,8 +42,6 @@ from wink_tasks.runtime.submit import Submitter
 from wink_tasks.settings import Settings
 from wink_tasks.testing.inline import InlineWorker, KeptOutcomes
 from wink_tasks.testing.memory import MemoryStore
-
-log = structlog.get_logger(__name__)
 
 SHARED_SETTINGS = ("partitions",)
 
@@ -118,6 +114,8 @@ class House:
         self._keeper = Keeper(store.mailbox, choices.clock, every=settings.visibility_timeout / 3)
         self._keeping = False
         self._reaper: Reaper | None = None
+        from wink_tasks.adapters.breaker import ProcessBreaker  # pybreaker brings tornado
+
         breaker = ProcessBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
 
         def time_limited(provider: Provider, name: str) -> Provider:

@@ -59,7 +59,9 @@ class GatedProvider:
             call = Call(id=f"c{len(done)}", tool="add", arguments={"a": 1, "b": len(done)})
             return Response(text="", model="m", calls=(call,), usage=Usage(requests=1, input_tokens=7, output_tokens=3))
         total = sum(item.value for item in done if not item.failed)
-        return Response(text=f'{{"total": {total}}}', model="m", usage=Usage(requests=1, input_tokens=7, output_tokens=3))
+        return Response(
+            text=f'{{"total": {total}}}', model="m", usage=Usage(requests=1, input_tokens=7, output_tokens=3)
+        )
 
     async def close(self) -> None:
         """See `ports.provider`."""

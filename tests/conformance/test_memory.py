@@ -25,7 +25,5 @@ def store(clock: FakeClock) -> MemoryStore:
     return MemoryStore(clock, partitions=4)
 
 
-class TestMemory(
-    MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance
-):
+class TestMemory(MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance):
     pass

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from celery import Celery
@@ -85,7 +85,7 @@ class Events:
         self._receiver.on_consume_ready = lambda *_, **__: self._ready.set()
         self._thread = threading.Thread(target=self._receiver.capture, kwargs={"wakeup": False})
 
-    def __enter__(self) -> Events:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(30)
         return self
@@ -129,7 +129,7 @@ def test_a_failure_comes_out_of_get_as_our_error(site: Site):
     assert "ZeroDivisionError" in failed[0].error
     plain = AsyncResult(run.id, app=Celery("plain", broker=site.url, backend=site.url))
     with pytest.raises(EvaluationFailedError):
-        eventually(lambda: plain.ready(), "the result is stored") and plain.get(timeout=10)
+        eventually(plain.ready, "the result is stored") and plain.get(timeout=10)
 
 
 def test_cancel_cuts_a_model_call(site: Site):

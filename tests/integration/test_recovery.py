@@ -34,7 +34,9 @@ def kinds(run) -> list[str]:
 
 
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_worker_killed_inside_a_turn_and_between_two_turns(gated: ModuleType, workers: Workers, redis_url: str, pool: str):
+def test_worker_killed_inside_a_turn_and_between_two_turns(
+    gated: ModuleType, workers: Workers, redis_url: str, pool: str
+):
     redis = Redis.from_url(redis_url, decode_responses=True)
 
     def seen(prefix: str) -> list[str]:

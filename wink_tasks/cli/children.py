@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from wink_tasks.cli.ending import Ending
 from wink_tasks.core.errors import WinkError
@@ -80,7 +81,7 @@ class Children:
         self._grace = grace
         self._started: list[Child] = []
 
-    def __enter__(self) -> Children:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

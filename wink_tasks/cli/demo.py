@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from wink_tasks.adapters.celery.run import Run
 from wink_tasks.adapters.redis.embedded import DEFAULT_DIRECTORY, EmbeddedServer
 from wink_tasks.app import Wink, find_wink
 from wink_tasks.cli.children import Child, Children, celery_worker
 from wink_tasks.cli.ending import Ending
 from wink_tasks.cli.options import Model
-from wink_tasks.cli.printing import console, print_json, print_table
-from wink_tasks.cli.up import exports
+from wink_tasks.cli.printing import console, print_json, usage_document
 from wink_tasks.cli.watching import watch
 from wink_tasks.core.errors import ConfigurationError, RunTimeoutError
 from wink_tasks.core.events import Recorded
@@ -29,11 +27,14 @@ APP = "wink_tasks.examples.code_review:wink"
 PROMPT = "code_review.review"
 SAMPLE = Path(__file__).parents[1] / "examples" / "code_review" / "sample"
 OFFLINE = (
-    "The reviewer is a set of rules, not a language model. For a real one set OPENAI_API_KEY, and: "
-    "wink demo --model openai:gpt-5-mini, or make demo MODEL=openai:gpt-5-mini"
+    "The reviewer is a set of rules, not a language model. For a real one set OPENAI_API_KEY, and run "
+    "`wink demo --model openai:gpt-5-mini`, or `make demo MODEL=openai:gpt-5-mini`."
 )
+WORKERS = {"turns": ("-P", "threads", "-c", "16"), "tools": ("-c", "2")}
 COME_UP = 60.0
 """Seconds in which the workers must be seen alive."""
+LOOK_EVERY = 1.0
+"""Seconds without news after which it is seen whether the workers still live."""
 
 
 def demo(
@@ -45,7 +46,7 @@ def demo(
 ) -> None:
     """Have an agent review a folder of Python code: server, workers and run, all on this machine."""
     folder = checked_folder(directory or SAMPLE)
-    check_key(model)
+    check_model(model)
     out = console(stderr=as_json)
     out.out(f"The reviewer is {model}." if model else OFFLINE)
     server = EmbeddedServer(DEFAULT_DIRECTORY)
@@ -53,24 +54,52 @@ def demo(
         try:
             with ending.held():
                 server.start()
-            review(server, folder, ending=ending, out=out, model=model, security=security, timeout=timeout, json=as_json)
+            url = server.url
+            with Children(ending) as children:
+                wink = start_workers(server, folder, children)
+                out.out(f"Redis is at {url}; the workers come up, their logs are in {server.directory / 'logs'}")
+                children.await_alive(wink.house().store.fleet.workers, seconds=COME_UP)
+                began = time.monotonic()
+                run = start_run(wink, model=model, security=security)
+                out.out(f"Run {run.id} reviews {folder}")
+                with closing(attended(run, children, timeout)) as events:
+                    watch(events, out)
+                found, session, usage = run.get(timeout=LOOK_EVERY), run.session.id, run.usage()
+                seconds = time.monotonic() - began
+                wink.leave()
         finally:
             with ending.held():
                 server.stop()
+    if as_json:
+        document = {"run": run.id, "session": session, "seconds": round(seconds, 2), "usage": usage_document(usage)}
+        print_json({**document, "review": found.model_dump(mode="json")})
+        return
+    from wink_tasks.cli.review import print_review, what_next  # imports the application, which reads the environment
+
+    print_review(out, found)
+    out.out(f"Session {session}, run {run.id}: {usage.total_tokens:,} tokens in {seconds:.1f} s")
+    out.out(what_next(run.id, session, app=APP, url=url))
 
 
-def review(
-    server: EmbeddedServer,
-    folder: Path,
-    *,
-    ending: Ending,
-    out: Console,
-    model: str | None,
-    security: bool,
-    timeout: float,
-    json: bool,
-) -> None:
-    """Start the workers, have the folder reviewed, print what came out, and end the workers."""
+def checked_folder(folder: Path) -> Path:
+    """The folder's absolute path. Raises ConfigurationError where there is nothing to review."""
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise ConfigurationError(f"{folder} {what}: name a folder with Python files, or none for the sample project")
+    found = (place.relative_to(folder).parts for place in folder.rglob("*.py"))
+    if not any(all(not part.startswith(".") for part in parts) for parts in found):
+        raise ConfigurationError(f"{folder} has no .py files, so there is nothing to review: name another folder")
+    return folder.resolve()
+
+
+def check_model(model: str | None) -> None:
+    """Raise ConfigurationError for a model that cannot be asked."""
+    if model is not None and split_model(model)[0] == "openai" and not os.environ.get("OPENAI_API_KEY"):
+        raise ConfigurationError(f"model {model!r} needs your key: export OPENAI_API_KEY=...")
+
+
+def start_workers(server: EmbeddedServer, folder: Path, children: Children) -> Wink:
+    """Start both workers, and have this process use the same server as they do."""
     env = {
         "WINK_APP": APP,
         "WINK_REDIS_URL": server.url,
@@ -80,27 +109,41 @@ def review(
     }
     os.environ.pop("CELERY_RESULT_BACKEND", None)
     os.environ.update(env)
-    wink = find_wink(APP)
-    options = {} if model is None else {"model": checked_model(wink, model)}
     logs = server.directory / "logs"
     logs.mkdir(exist_ok=True)
-    with Children(ending) as children:
-        for name, options_ in {"turns": ("-P", "threads", "-c", "16"), "tools": ("-c", "2")}.items():
-            command = celery_worker(f"workers.{name}", f"{name}@demo-{os.getpid()}", name, *options_)
-            children.start(Child(command[command.index("-n") + 1], command, log=logs / f"{name}.log", env=env))
-        out.out(f"Redis is at {server.url}, the workers' logs are in {logs}. The workers come up.")
-        children.await_alive(lambda: wink.house().store.fleet.workers(), seconds=COME_UP)
-        began = time.monotonic()
-        run = wink.send(PROMPT, (".",), {"security": security}, options)
-        out.out(f"Run {run.id} reviews {folder}")
-        watch(attended(run, children, timeout), out)
-        result = run.get(timeout=1)
-        seconds = time.monotonic() - began
-    document = {"run": run.id, "session": run.session.id, "seconds": round(seconds, 2), "usage": run.usage()}
-    if json:
-        print_json({**document, "review": result.model_dump(mode="json")})
-    else:
-        show(out, result)
-        out.out(f"\nSession {run.session.id}: {run.usage().total_tokens:,} tokens in {seconds:.1f} s")
-        out.out(what_next(run.id, run.session.id, server.url))
-    wink.leave()
+    for queue, options in WORKERS.items():
+        name = f"{queue}@demo-{os.getpid()}"
+        command = celery_worker(f"workers.{queue}", name, queue, *options)
+        children.start(Child(name, command, log=logs / f"{queue}.log", env=env))
+    return find_wink(APP)
+
+
+def start_run(wink: Wink, *, model: str | None, security: bool) -> Run[Any]:
+    """Start the review. Raises ConfigurationError for a model whose provider there is not."""
+    options = {}
+    if model is not None:
+        wink.house().providers[split_model(model)[0]]
+        options["model"] = model
+    return wink.send(PROMPT, (".",), {"security": security}, options)
+
+
+def attended(run: Run[Any], children: Children, seconds: float) -> Generator[Recorded]:
+    """The run's events as they come. A run that is not seen to its end is cancelled.
+
+    Raises WorkerLostError, and RunTimeoutError where it has not ended after `seconds`.
+    """
+    seen, ends_at, ended = 0, time.monotonic() + seconds, False
+    try:
+        while not ended:
+            try:
+                for recorded in run.events(after=seen, timeout=LOOK_EVERY):
+                    seen = recorded.seq
+                    yield recorded
+                ended = True
+            except RunTimeoutError:
+                children.check()
+                if time.monotonic() > ends_at:
+                    raise
+    finally:
+        if not ended:
+            run.cancel("the demo was ended")

@@ -12,9 +12,7 @@ import typer
 
 from wink_tasks.app import Wink, find_wink
 
-App = Annotated[
-    str | None, typer.Option("--app", envvar="WINK_APP", help="The application, as package.module:wink.")
-]
+App = Annotated[str | None, typer.Option("--app", envvar="WINK_APP", help="The application, as package.module:wink.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on standard output.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="The tenant; else WINK_DEFAULT_TENANT.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="How many at most, newest first.")]

@@ -10,6 +10,9 @@ import msgspec
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from wink_tasks.core.limits import Usage
 
 WIDTH_OF_FILES = 160
 """Columns of a table that no terminal shows."""
@@ -34,10 +37,28 @@ def print_table(out: Console, columns: Iterable[str], rows: Iterable[Iterable[ob
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
     out.print(table)
 
 
 def moment(at: float) -> str:
     """Epoch seconds as local time; "-" for what has not happened."""
     return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}" if at else "-"
+
+
+def usage_document(usage: Usage) -> dict[str, object]:
+    """What a run used, in full."""
+    return {
+        "requests": usage.requests,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "cost_usd": usage.cost_usd,
+    }
+
+
+def usage_line(usage: Usage) -> str:
+    """What a run used, for people."""
+    tokens = f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens"
+    cost = "" if not usage.cost_usd else f", {usage.cost_usd:.4f} USD"
+    return f"{usage.requests} model calls, {tokens}{cost}"

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from wink_tasks.cli.printing import moment
 from wink_tasks.core.codec import encode
 from wink_tasks.core.evaluation import EvaluationState, accepted, advance
 from wink_tasks.core.events import (
@@ -64,17 +65,27 @@ def tell(records: Iterable[Recorded]) -> Iterator[Told]:
         yield Told(record=record, text=_one_line(_words(event, before)), state=states.get(run))
 
 
+def told_events(records: Iterable[Recorded]) -> Iterator[str]:
+    """Each event as a line with its number and its time."""
+    for told in tell(records):
+        yield f"{told.record.seq:6}  {moment(told.record.at)}  {told.text}"
+
+
 def standing(state: EvaluationState, *, seconds: float, now: float) -> str:
     """How far an evaluation is: turns, tokens, time, and what is left. `now` is epoch seconds."""
-    open_calls = Counter(call.tool for call in state.pending)
     parts = [
         f"{state.turns} turn{'' if state.turns == 1 else 's'}",
         f"{state.usage.total_tokens:,} tokens",
         f"{seconds:.1f} s",
         f"left: {left(state, now)}",
-        *([f"waits for {_counted(open_calls)}"] if open_calls else []),
     ]
     return " · ".join(parts)
+
+
+def waited_for(state: EvaluationState) -> str:
+    """The tool calls that are open, as a tail of `standing`."""
+    calls = _counted(Counter(call.tool for call in state.pending))
+    return f" · waits for {calls}" if calls else ""
 
 
 def left(state: EvaluationState, now: float) -> str:

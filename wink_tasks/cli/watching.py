@@ -9,8 +9,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 
-from wink_tasks.cli.story import Told, standing, tell
-from wink_tasks.core.events import ModelResponded, Recorded, SessionOpened
+from wink_tasks.cli.story import Told, standing, tell, waited_for
+from wink_tasks.core.evaluation import EvaluationState
+from wink_tasks.core.events import ModelResponded, Recorded
 
 
 def watch(events: Iterable[Recorded], out: Console, *, now: Callable[[], float] = time.time) -> Told:
@@ -36,14 +37,15 @@ def _watch_plain(events: Iterable[Recorded], out: Console) -> Told:
 def _watch_live(events: Iterable[Recorded], out: Console, now: Callable[[], float]) -> Told:
     spinner = Spinner("dots", text="waits for a worker")
     began = now()
-    told: Told | None = None
+    state: EvaluationState | None = None
 
     def footer() -> RenderableType:
-        if told is not None and told.state is not None:
-            spinner.update(text=standing(told.state, seconds=now() - began, now=now()))
+        if state is not None:
+            spinner.update(text=standing(state, seconds=now() - began, now=now()) + waited_for(state))
         return spinner
 
     with Live(get_renderable=footer, console=out, refresh_per_second=8, transient=True):
         for told in tell(events):
+            state = told.state
             out.out(f"{told.record.at - began:7.2f} s  {told.text}")
     return told

@@ -7,7 +7,7 @@ text), the user part of a URL, and tokens of well-known shape. It errs on the si
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final, TypeVar, cast
 
@@ -32,9 +32,12 @@ _KNOWN: Final = re.compile(
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]+)|(?<=\bBearer )[\w.~+/=-]{8,}"
 )
 # Begins at the start of a run only and never gives back: linear also in a megabyte of base64.
-_PAIR: Final = re.compile(
-    r"""(?<![\w.-])(?P<key>[\w.-]++)(?P<between>["']?\s{0,3}[:=]\s{0,3})"""
-    r"""(?P<value>"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|(?:(?:Bearer|Basic|Token)\s)?[^\s,;&"'\\<>(){}\[\]\x1b]+)"""
+_KEY: Final = re.compile(r"""(?<![\w.-])(?P<key>[\w.-]++)\\*["']?\s{0,3}[:=]{1,2}\s{0,3}""")
+# In quotes; in quotes that are escaped, or cut off; or bare.
+_VALUE: Final = re.compile(
+    r"""(?P<quote>["'])(?:(?!(?P=quote))[^\\]|\\.)*+(?P=quote)|(?P<open>\\*["'])[^\\\n]*"""
+    r"""|(?!(?:null|true|false|None|True|False)\b)(?:(?:Bearer|Basic|Token)\s)?[^\s,;&"'\\<>(){}\[\]\x1b]+""",
+    re.DOTALL,
 )
 # "unexpected token: ')'" is what parsers say; a real token is longer.
 _SHORTEST_TOKEN: Final = 8
@@ -68,14 +71,19 @@ def _tells_of_credential(key: str) -> bool:
 
 
 def _text(text: str) -> str:
-    return _PAIR.sub(_pair, _KNOWN.sub(MASK, _URL_USER.sub(f"://{MASK}@", text)))
+    return "".join(_pairs_masked(_KNOWN.sub(MASK, _URL_USER.sub(f"://{MASK}@", text))))
 
 
-def _pair(match: re.Match[str]) -> str:
-    key, between, value = match["key"], match["between"], match["value"]
-    quote = value[0] if value[0] in "\"'" else ""
-    if _tells_of_credential(key) and not (key.lower() == "token" and len(value) < _SHORTEST_TOKEN):
-        return f"{key}{between}{quote}{MASK}{quote}"
-    if quote:  # KeyError: 'password=...'
-        return f"{key}{between}{quote}{_PAIR.sub(_pair, value[1:-1])}{quote}"
-    return match[0]
+def _pairs_masked(text: str) -> Iterator[str]:
+    done = 0
+    # Each key is looked at, also one within the value of another: `KeyError: 'password=...'`.
+    for found in _KEY.finditer(text):
+        value = _VALUE.match(text, found.end())
+        if found.start() < done or value is None or not _tells_of_credential(found["key"]):
+            continue
+        if found["key"].lower() == "token" and len(value[0]) < _SHORTEST_TOKEN:
+            continue
+        closing = value["quote"] or ""
+        yield f"{text[done : found.end()]}{closing or value['open'] or ''}{MASK}{closing}"
+        done = value.end()
+    yield text[done:]

@@ -8,8 +8,6 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from traceback import format_exception
 from typing import Any
 
-import structlog
-
 from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.errors import CancelledError, LedgerFormatError, PayloadTooLargeError, ToolError
 from wink_tasks.core.events import Call, EvaluationAccepted, ModelResponded, ToolFailed, ToolFailure, ToolReturned
@@ -23,8 +21,6 @@ from wink_tasks.runtime.session import Session
 from wink_tasks.runtime.stop import Stop
 from wink_tasks.runtime.turn import UNKNOWN_HERE
 from wink_tasks.runtime.work import Postponed, Result, Worked
-
-log = structlog.get_logger(__name__)
 
 LONGEST_TRACEBACK = 8_000
 

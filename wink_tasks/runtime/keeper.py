@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 import msgspec
-import structlog
 
 from wink_tasks.core.errors import LedgerUnavailableError
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.mailbox import Address, Mailbox, Receipt
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Held(msgspec.Struct):
@@ -103,4 +103,4 @@ class Keeper:
             try:
                 self.renew()
             except LedgerUnavailableError as error:
-                log.warning("leases not renewed", reason=str(error), held=len(self._held))
+                log.warning("%d leases not renewed: %s", len(self._held), error)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-
-import structlog
 
 from wink_tasks.core.errors import LedgerUnavailableError
 from wink_tasks.ports.doorbell import Ringer
@@ -13,7 +12,7 @@ from wink_tasks.ports.fleet import Fleet, Worker
 from wink_tasks.ports.ledger import Ledger
 from wink_tasks.ports.mailbox import Mailbox
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 LIVES = 5
 """A worker that misses this many beats is not alive."""
@@ -82,5 +81,5 @@ class Reaper:
             try:
                 pause = self.round()
             except LedgerUnavailableError as error:
-                log.warning("nothing reaped", reason=str(error))
+                log.warning("nothing reaped: %s", error)
                 pause = self._beat

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection
+from traceback import format_exception
 
-import structlog
 from msgspec import structs
 
 from wink_tasks.core.errors import LeaseLostError, LedgerUnavailableError
@@ -23,7 +24,7 @@ from wink_tasks.runtime.stop import Stop
 from wink_tasks.runtime.turn import work_turn
 from wink_tasks.runtime.work import Postponed, Result, Worked
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 SETTLE_AGAIN = 1.0
 """Seconds between two tries to settle while the store is away."""
@@ -89,7 +90,7 @@ class Steps:
                 go_on = (message.mailbox,)  # the outcome is the settler's own to deliver
             settled = self._settle(claimed, result, go_on)
         except LeaseLostError as lost:
-            log.warning("step does not count", message=message.id, reason=str(lost))
+            log.warning("step %s does not count: %s", message.id, lost)
             return None, None
         finally:
             parts.keeper.release(claimed.receipt)
@@ -111,8 +112,9 @@ class Steps:
                     return work_outcome(parts, claimed)
         except LedgerUnavailableError:
             raise
-        except Exception as error:
-            log.exception("step failed", message=message.id, deliveries=claimed.deliveries)
+        except Exception as error:  # noqa: BLE001 - a step's own error costs a delivery, not a worker
+            trace = redact("".join(format_exception(error)))
+            log.error("step %s failed (delivery %d):\n%s", message.id, claimed.deliveries, trace)  # noqa: TRY400 - redacted
             parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
             return Postponed(backoff(claimed.deliveries, parts.draw()), f"{type(error).__name__}: {error}", counts=True)
 
@@ -133,7 +135,7 @@ class Steps:
             try:
                 return parts.mailbox.settle(settlement)
             except LedgerUnavailableError as error:
-                log.warning("outcome not recorded yet", message=claimed.message.id, reason=str(error))
+                log.warning("outcome of %s not recorded yet: %s", claimed.message.id, error)
                 if self._closing.wait(SETTLE_AGAIN):
                     raise
 

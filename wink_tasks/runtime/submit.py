@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-
-import structlog
 
 from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.delivery import Message
@@ -20,7 +19,7 @@ from wink_tasks.ports.mailbox import Acceptance
 from wink_tasks.runtime.parts import Parts
 from wink_tasks.runtime.turn import shown
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Submitter:
@@ -148,9 +147,7 @@ class Submitter:
         except LedgerUnavailableError:  # the run is accepted; this was only for a warning
             return
         if not served:
-            log.warning(
-                "no live worker serves this mailbox; the run waits for one", mailbox=mailbox, hint=f"-Q {mailbox}"
-            )
+            log.warning("no live worker serves mailbox %r (-Q %s); the run waits for one", mailbox, mailbox)
 
 
 def _epoch(option: str, moment: datetime) -> float:

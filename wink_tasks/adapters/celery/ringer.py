@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Final
 
-import structlog
 from celery import Celery
 
 from wink_tasks.core.ids import evaluation_of
+from wink_tasks.core.redaction import redact
 from wink_tasks.ports.mailbox import Address, Doorbell
 from wink_tasks.ports.telemetry import Tracer
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 HEADER: Final = "wink"
 VERSION: Final = 1
@@ -55,10 +56,11 @@ class CeleryRinger:
                 self._publish(doorbell)
             except Exception as error:  # noqa: BLE001 - whatever a broker raises, the reaper rings again
                 log.warning(
-                    "doorbell not published; it is rung again later",
-                    message=doorbell.address.message,
-                    mailbox=doorbell.mailbox,
-                    reason=f"{type(error).__name__}: {error}",
+                    "doorbell of %s to queue %r not published (%s: %s); it is rung again later",
+                    doorbell.address.message,
+                    doorbell.mailbox,
+                    type(error).__name__,
+                    redact(str(error)),
                 )
 
     def _publish(self, doorbell: Doorbell) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
-import structlog
 from celery import Celery
 
 from wink_tasks.core.delivery import Message
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class TaskEvents:
@@ -51,4 +51,4 @@ class TaskEvents:
                 with self._app.events.default_dispatcher(hostname=self._hostname) as dispatcher:
                     dispatcher.send(kind, **fields)
         except Exception as error:  # noqa: BLE001 - whatever a broker raises; the ledger has the truth
-            log.warning("task event not sent", event=kind, reason=f"{type(error).__name__}: {error}")
+            log.warning("task event %s not sent: %s: %s", kind, type(error).__name__, error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, Protocol
 
-import structlog
 from celery import Celery, Task
 from celery.exceptions import Ignore
 
@@ -17,7 +17,7 @@ from wink_tasks.core.ids import OUTCOME, TURN
 from wink_tasks.ports.mailbox import Address
 from wink_tasks.ports.work import StepRunner
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 SETTLED = "settled"
@@ -67,7 +67,7 @@ class StepTask(Task):
         try:
             worked = self.wink.steps().run(address, self.name, serves=self.serves(), observer=self.wink.events)
         except LedgerUnavailableError as error:
-            log.warning("step is left to be delivered again", message=address.message, reason=str(error))
+            log.warning("step %s is left to be delivered again: %s", address.message, error)
             raise Ignore from error
         if not worked:
             raise Ignore

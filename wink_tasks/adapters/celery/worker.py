@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import structlog
 from celery import Celery, bootsteps, signals
 
 from wink_tasks.adapters.celery.ringer import HEADER, address_in
@@ -15,7 +15,7 @@ from wink_tasks.adapters.celery.task_events import TaskEvents
 from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Address
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes lets another one run."""
@@ -62,7 +62,7 @@ def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ..
         if sender.app is member.app:
             worker = describe(sender, version, *known())
             if worker.pool == "thread":
-                # Beside tools that compute, the loop of the model calls would get too few turns (Python's default: 5 ms).
+                # Beside tools that compute, the loop of the model calls would get too few turns (5 ms by default).
                 sys.setswitchinterval(SWITCH_INTERVAL)
             member.join(lambda: worker)
 
@@ -105,7 +105,7 @@ def _unknown_task(member: Member, celery_does: Callable[..., None]) -> Callable[
             celery_does(body, message, error)
             return
         task = message.headers["task"]
-        log.warning("this worker does not know the task; its message is left to others", task=task)
+        log.warning("this worker does not know task %r; its message is left to others", task)
         member.postpone(address, task, f"task {task!r} is unknown to this worker")
         message.ack()
 

@@ -93,15 +93,14 @@ class OpenTelemetryMetrics:
         self._gauges: dict[str, metrics._Gauge] = {}  # the API exports the class by this name only
         self._histograms: dict[str, metrics.Histogram] = {}
         for name, metric in METRICS.items():
-            match metric.kind:
-                case "counter":
-                    self._counters[name] = meter.create_counter(name, metric.unit, metric.help)
-                case "gauge":
-                    self._gauges[name] = meter.create_gauge(name, metric.unit, metric.help)
-                case "histogram":
-                    self._histograms[name] = meter.create_histogram(
-                        name, metric.unit, metric.help, explicit_bucket_boundaries_advisory=metric.buckets
-                    )
+            if metric.kind == "counter":
+                self._counters[name] = meter.create_counter(name, metric.unit, metric.help)
+            elif metric.kind == "gauge":
+                self._gauges[name] = meter.create_gauge(name, metric.unit, metric.help)
+            else:
+                self._histograms[name] = meter.create_histogram(
+                    name, metric.unit, metric.help, explicit_bucket_boundaries_advisory=metric.buckets
+                )
 
     def counter(self, name: str, value: float = 1, labels: Labels | None = None) -> None:
         """See `ports.telemetry`."""

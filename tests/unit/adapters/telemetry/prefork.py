@@ -88,11 +88,11 @@ def busy(directory: Path) -> None:
 
     thread = Thread(target=hammer)
     thread.start()
-    for _ in range(30):
+    for _ in range(10):
         join(fork(lambda: metrics.counter("wink.errors", 1, ERROR)))
     stop.set()
     thread.join()
-    assert total(metrics) == counted + 30
+    assert total(metrics) == counted + 10
 
 
 def exclusive(directory: Path) -> None:
@@ -116,14 +116,17 @@ def port(directory: Path) -> None:
     server = MetricsServer(PrometheusMetrics().registry, port=0)
     join(fork(server.stop))
     server.start()
-    ready, go = os.pipe()
+    told, tell = os.pipe()
+    waits, go = os.pipe()
 
     def outlive() -> None:
         os.close(go)
-        os.read(ready, 1)
+        os.write(tell, b"x")
+        os.read(waits, 1)
         server.stop()
 
     child = fork(outlive)
+    os.read(told, 1)
     server.stop()
     server.start()
     os.close(go)

@@ -16,6 +16,10 @@ class Client:
         return "<Client redis://:hunter2@host>"
 
 
+def connect(url: str) -> None:
+    raise ConnectionError(f"{url} refused")
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
@@ -61,7 +65,7 @@ def test_our_lines_and_those_of_others_are_json_of_one_form(capsys: pytest.Captu
 def test_tracebacks_are_shown_without_credentials(capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
     configure_logging(json=as_json, level="INFO")
     try:
-        raise ConnectionError("redis://:hunter2@host refused")
+        connect("redis://:hunter2@host")
     except ConnectionError:
         structlog.get_logger("ours").exception("lost", client=Client())
         logging.getLogger("theirs").exception("lost")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from celery import Celery
-from celery.contrib.testing.worker import start_worker
+from celery.app.trace import build_tracer
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
@@ -166,30 +166,37 @@ def test_mistakes_with_metrics_raise() -> None:
             wrong()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_celery_tasks_are_part_of_the_trace_that_published_them(
     tracer: Tracer, provider: TracerProvider, exporter: InMemorySpanExporter
 ) -> None:
-    app = Celery("traced", broker="memory://", backend="cache+memory://", set_as_current=True)
+    app = Celery("traced", broker="memory://", set_as_current=False)
 
     @app.task(name="traced.add")
     def add(x: int, y: int) -> int:
         with tracer.span("inside", {}):
             return x + y
 
+    def publish_and_work() -> None:
+        with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
+            with tracer.span("request", {}):
+                app.send_task("traced.add", (1, 2))
+            message = queue.get(timeout=10)
+            message.ack()
+        # What a worker does with a message, without the worker.
+        work = build_tracer(add.name, add, app=app)
+        assert work(message.headers["id"], (1, 2), {}, {**message.headers, "is_eager": True}).retval == 3
+
     instrument_celery(provider)
     instrument_celery(provider)
     try:
-        with start_worker(app, perform_ping_check=False, pool="solo"), tracer.span("request", {}):
-            assert app.send_task("traced.add", (1, 2)).get(timeout=20) == 3
+        publish_and_work()
     finally:
         uninstrument_celery()
         uninstrument_celery()
     found = spans(exporter)
     assert len({span.context.trace_id for span in found.values()}) == 1
-    path = ["request", "apply_async/traced.add", "run/traced.add", "inside"]
-    for parent, child in itertools.pairwise(path):
+    for parent, child in pairwise(["request", "apply_async/traced.add", "run/traced.add", "inside"]):
         assert parent_of(found[child]) == found[parent].context.span_id
     exporter.clear()
-    add.apply((1, 2))
-    assert set(spans(exporter)) == {"inside"}
+    publish_and_work()
+    assert set(spans(exporter)) == {"request", "inside"}

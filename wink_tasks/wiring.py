@@ -116,7 +116,9 @@ class House:
         self._reaper: Reaper | None = None
         from wink_tasks.adapters.breaker import ProcessBreaker  # pybreaker brings tornado
 
-        breaker = ProcessBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
+        breaker = ProcessBreaker(
+            choices.clock, failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds
+        )
 
         def time_limited(provider: Provider, name: str) -> Provider:
             return TimeLimitGuard(provider, name=name, seconds=settings.provider_timeout)
@@ -195,6 +197,7 @@ class House:
                 mailbox=self.store.mailbox,
                 ledger=self.store.ledger,
                 ringer=self.ringer,
+                clock=self.clock,
                 beat=self._settings.worker_beat,
                 every=self._settings.reap_every,
                 retention=self._settings.retention,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
 
 import pybreaker
 
 from wink_tasks.core.errors import BreakerOpenError
+from wink_tasks.ports.clock import Clock
 
 
 class ProcessBreaker:
@@ -17,13 +17,13 @@ class ProcessBreaker:
     everybody through. Here one caller probes, the others are refused until its verdict.
     """
 
-    def __init__(self, *, failures: int, open_seconds: float, success_threshold: int = 1) -> None:
+    def __init__(self, clock: Clock, *, failures: int, open_seconds: float) -> None:
+        self._clock = clock
         self._failures = failures
         self._open_seconds = open_seconds
-        self._success_threshold = success_threshold
         self._lock = threading.Lock()
         self._breakers: dict[str, pybreaker.CircuitBreaker] = {}
-        self._opened_at: dict[str, datetime] = {}
+        self._opened_at: dict[str, float] = {}
         self._probing: set[str] = set()
 
     def admit(self, key: str) -> None:
@@ -31,9 +31,9 @@ class ProcessBreaker:
         with self._lock:
             breaker = self._breaker(key)
             if breaker.current_state == pybreaker.STATE_OPEN:
-                left = self._opened_at[key] + timedelta(seconds=self._open_seconds) - datetime.now(UTC)
-                if left > timedelta(0):
-                    self._refuse(key, left.total_seconds())
+                left = self._opened_at[key] + self._open_seconds - self._clock.monotonic()
+                if left > 0:
+                    self._refuse(key, left)
                 breaker.half_open()
             if breaker.current_state == pybreaker.STATE_HALF_OPEN:
                 if key in self._probing:
@@ -59,7 +59,7 @@ class ProcessBreaker:
                 breaker.call(_raise, error)
             except type(error):
                 if breaker.current_state == pybreaker.STATE_OPEN:
-                    self._opened_at[key] = datetime.now(UTC)
+                    self._opened_at[key] = self._clock.monotonic()
 
     def released(self, key: str) -> None:
         """See `ports.breaker`."""
@@ -71,7 +71,6 @@ class ProcessBreaker:
             self._breakers[key] = pybreaker.CircuitBreaker(
                 fail_max=self._failures,
                 reset_timeout=self._open_seconds,
-                success_threshold=self._success_threshold,
                 name=key,
                 throw_new_error_on_trip=False,
             )

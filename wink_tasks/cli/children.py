@@ -16,6 +16,8 @@ from wink_tasks.core.errors import WinkError
 from wink_tasks.ports.fleet import Worker
 
 LINES_SHOWN = 15
+GRACE = 5.0
+"""Seconds from SIGTERM to SIGKILL. A prefork child that ended a task meanwhile takes half a minute by itself."""
 
 
 class WorkerLostError(WinkError):
@@ -76,7 +78,7 @@ class Child:
 class Children:
     """Several of them, all ended when the block is left."""
 
-    def __init__(self, ending: Ending, *, grace: float = 10.0) -> None:
+    def __init__(self, ending: Ending, *, grace: float = GRACE) -> None:
         self._ending = ending
         self._grace = grace
         self._started: list[Child] = []

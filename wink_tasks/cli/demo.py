@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from wink_tasks.adapters.celery.run import Run
 from wink_tasks.adapters.redis.embedded import DEFAULT_DIRECTORY, EmbeddedServer
@@ -54,31 +55,20 @@ def demo(
         try:
             with ending.held():
                 server.start()
-            url = server.url
             with Children(ending) as children:
                 wink = start_workers(server, folder, children)
-                out.out(f"Redis is at {url}; the workers come up, their logs are in {server.directory / 'logs'}")
+                out.out(f"Redis is at {server.url}; the workers come up, their logs are in {server.directory / 'logs'}")
                 children.await_alive(wink.house().store.fleet.workers, seconds=COME_UP)
-                began = time.monotonic()
                 run = start_run(wink, model=model, security=security)
                 out.out(f"Run {run.id} reviews {folder}")
+                began = time.monotonic()
                 with closing(attended(run, children, timeout)) as events:
                     watch(events, out)
-                found, session, usage = run.get(timeout=LOOK_EVERY), run.session.id, run.usage()
-                seconds = time.monotonic() - began
+                report(run, out, url=server.url, seconds=time.monotonic() - began, as_json=as_json)
                 wink.leave()
         finally:
             with ending.held():
                 server.stop()
-    if as_json:
-        document = {"run": run.id, "session": session, "seconds": round(seconds, 2), "usage": usage_document(usage)}
-        print_json({**document, "review": found.model_dump(mode="json")})
-        return
-    from wink_tasks.cli.review import print_review, what_next  # imports the application, which reads the environment
-
-    print_review(out, found)
-    out.out(f"Session {session}, run {run.id}: {usage.total_tokens:,} tokens in {seconds:.1f} s")
-    out.out(what_next(run.id, session, app=APP, url=url))
 
 
 def checked_folder(folder: Path) -> Path:
@@ -147,3 +137,17 @@ def attended(run: Run[Any], children: Children, seconds: float) -> Generator[Rec
     finally:
         if not ended:
             run.cancel("the demo was ended")
+
+
+def report(run: Run[Any], out: Console, *, url: str, seconds: float, as_json: bool) -> None:
+    """Print the review, while the workers still end. Raises what the run ended with where that is no review."""
+    from wink_tasks.cli.review import print_review, what_next  # imports the application, which reads the environment
+
+    review, session, usage = run.get(timeout=LOOK_EVERY), run.session.id, run.usage()
+    if as_json:
+        document = {"run": run.id, "session": session, "seconds": round(seconds, 2), "usage": usage_document(usage)}
+        print_json({**document, "review": review.model_dump(mode="json")})
+        return
+    print_review(out, review)
+    out.out(f"Session {session}, run {run.id}: {usage.total_tokens:,} tokens in {seconds:.1f} s")
+    out.out(what_next(run.id, session, app=APP, url=url))

@@ -69,12 +69,6 @@ class Keeper:
         with self._lock:
             return tuple(held.receipt for held in self._held.values())
 
-    def cancel(self, evaluation: str) -> None:
-        """Stop what this process does for an evaluation, without waiting for the next renewal."""
-        for held in self._snapshot():
-            if held.receipt.address.message.startswith(evaluation):
-                held.stop()
-
     def renew(self) -> None:
         """One round: extend what is within its limit, stop what lost its lease or is cancelled."""
         now = self._clock.monotonic()

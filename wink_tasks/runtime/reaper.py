@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from wink_tasks.core.errors import LedgerUnavailableError
+from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.doorbell import Ringer
 from wink_tasks.ports.fleet import Fleet, Worker
 from wink_tasks.ports.ledger import Ledger
@@ -21,6 +22,10 @@ TERMS = 3
 """A reaper that misses this many rounds is succeeded."""
 
 
+EXPIRE_EVERY = 60.0
+"""Seconds between two looks for sessions whose retention has ended."""
+
+
 class Reaper:
     """A thread in every worker. Any number of them at once is safe; the election only saves work."""
 
@@ -32,6 +37,7 @@ class Reaper:
         mailbox: Mailbox,
         ledger: Ledger,
         ringer: Ringer,
+        clock: Clock,
         beat: float,
         every: float,
         retention: float,
@@ -41,12 +47,14 @@ class Reaper:
         self._mailbox = mailbox
         self._ledger = ledger
         self._ringer = ringer
+        self._clock = clock
         self._beat = beat
         self._every = every
         self._retention = retention
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._joined: Worker | None = None
+        self._expire_at = self._clock.monotonic()
 
     def start(self) -> None:
         """Begin, with a first round at once."""
@@ -72,7 +80,9 @@ class Reaper:
         if not elected:
             return self._beat
         self._ringer.ring(self._mailbox.reap())
-        self._ledger.expire(older_than=self._retention)
+        if self._clock.monotonic() >= self._expire_at:
+            self._ledger.expire(older_than=self._retention)
+            self._expire_at = self._clock.monotonic() + EXPIRE_EVERY
         return self._every
 
     def _run(self) -> None:

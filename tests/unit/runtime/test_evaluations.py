@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -13,7 +14,6 @@ from wink_tasks import (
     CancelledError,
     DeadLetteredError,
     DeadlineExceededError,
-    EvaluationFailedError,
     ModelRefusedError,
     OutputInvalidError,
     ParametersInvalidError,
@@ -249,11 +249,21 @@ def test_a_turn_out_of_retries_is_a_dead_letter(shop: Shop):
 
 
 def test_the_breaker_refuses_after_five_failures(shop: Shop):
-    with scripted(shop.wink, {shop.chat: lambda _: ProviderUnavailableError("down")}) as kit:
+    asked = []
+    with scripted(shop.wink, {}) as kit:
+
+        def down(request):
+            asked.append(kit.clock.now())
+            return ProviderUnavailableError("down")
+
+        kit.script(shop.chat, down)
         for _ in range(2):
-            with pytest.raises(EvaluationFailedError):
-                shop.chat.with_options(deadline=300).delay("x").get()
-        assert len(kit.requests) == 5
+            with pytest.raises(DeadLetteredError):
+                shop.chat.delay("x").get()
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert len(asked) == 8
+    assert max(pauses[:4]) < 10
+    assert min(pauses[4:]) >= 60
 
 
 def test_a_rejected_request_ends_the_evaluation(shop: Shop):

@@ -84,7 +84,8 @@ class Driver:
     def call(self, evaluation: str, index: int, session: str = "s1", **options: Any) -> Message:
         """The message of a call that the first turn asked for; it brings the second turn nearer."""
         options = {"wakes": turn_id(evaluation, 2), "call": f"c{index}", **options}
-        return self.message("call", call_id(evaluation, 1, index), session, index=index, **options)
+        name = options.pop("id", call_id(evaluation, 1, index))
+        return self.message("call", name, session, index=index, **options)
 
     def acceptance(self, evaluation: str, session: str = "s1", **options: Any) -> Acceptance:
         """A run to accept. `options` are those of its first turn, and `prompt`, `busy`, `tenant`, `retries`."""

@@ -1,0 +1,106 @@
+"""The keeper renews what it holds, and stops what should not go on."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.unit.runtime.conftest import Shop
+from tests.workers import eventually
+from wink_tasks.core.errors import LedgerUnavailableError
+from wink_tasks.ports.mailbox import Address, Claimed, Receipt
+from wink_tasks.runtime.keeper import Keeper
+from wink_tasks.testing import FakeClock, answer, scripted
+
+
+class Store:
+    """A mailbox that answers `extend` as it is told."""
+
+    def __init__(self, standing: str = "held") -> None:
+        self.standing = standing
+        self.asked: list[list[Receipt]] = []
+        self.away = False
+        self.seen = threading.Event()
+
+    def extend(self, receipts):
+        self.seen.set()
+        if self.away:
+            raise LedgerUnavailableError("away")
+        self.asked.append(list(receipts))
+        return [self.standing] * len(receipts)
+
+
+def receipt(message: str, epoch: int = 1) -> Receipt:
+    return Receipt(Address("t", "s", message), epoch, "n")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def test_it_renews_until_the_step_ends(clock: FakeClock):
+    store = Store()
+    keeper = Keeper(store, clock, every=1)
+    keeper.renew()
+    keeper.hold(receipt("m"), limit=10, stop=lambda: None)
+    keeper.renew()
+    assert store.asked == [[receipt("m")]]
+    assert keeper.held() == (receipt("m"),)
+    keeper.release(receipt("m", epoch=0))
+    assert keeper.held() == (receipt("m"),)
+    keeper.release(receipt("m"))
+    keeper.release(receipt("m"))
+    keeper.renew()
+    assert len(store.asked) == 1
+
+
+@pytest.mark.parametrize(("standing", "held"), [("stale", 0), ("cancelled", 1)])
+def test_it_stops_what_should_not_go_on(clock: FakeClock, standing: str, held: int):
+    stopped = []
+    keeper = Keeper(Store(standing), clock, every=1)
+    keeper.hold(receipt("m"), limit=10, stop=lambda: stopped.append("m"))
+    keeper.renew()
+    assert stopped == ["m"]
+    assert len(keeper.held()) == held
+
+
+def test_a_stuck_step_loses_its_lease_at_its_limit(clock: FakeClock):
+    store, stopped = Store(), []
+    keeper = Keeper(store, clock, every=1)
+    keeper.hold(receipt("stuck"), limit=10, stop=lambda: stopped.append("stuck"))
+    keeper.hold(receipt("fine"), limit=20, stop=lambda: stopped.append("fine"))
+    clock.advance(10)
+    keeper.renew()
+    assert store.asked == [[receipt("fine")]]
+    assert stopped == ["stuck"]
+    assert keeper.held() == (receipt("fine"),)
+
+
+def test_its_thread_goes_on_when_the_store_was_away(clock: FakeClock, caplog: pytest.LogCaptureFixture):
+    store = Store()
+    store.away = True
+    keeper = Keeper(store, clock, every=0.001)
+    keeper.stop()
+    keeper.hold(receipt("m"), limit=1000, stop=lambda: None)
+    keeper.start()
+    assert store.seen.wait(10)
+    store.away = False
+    eventually(lambda: store.asked, "it renews again")
+    keeper.stop()
+    keeper.stop()
+    assert "1 leases not renewed: away" in caplog.text
+
+
+def test_a_step_is_held_while_it_runs_and_its_call_cut_when_it_should_stop(shop: Shop):
+    with scripted(shop.wink, {}) as kit, shop.wink.in_memory(clock=kit.clock) as house:
+        kit.script(shop.chat, [answer("hi")])
+        run = shop.chat.with_options(countdown=1).delay("x")
+        kit.clock.advance(2)
+        house.store.mailbox.reap()
+        claimed = house.store.mailbox.claim(Address("default", run.id, run.id), task="shop.chat", owner="me", after=0)
+        assert isinstance(claimed, Claimed)
+        assert house.store.mailbox.extend([claimed.receipt]) == ["held"]
+        run.cancel()
+        assert house.store.mailbox.extend([claimed.receipt]) == ["cancelled"]

@@ -370,6 +370,7 @@ def find_wink(path: str | None) -> Wink:
 
 def _factories(providers: Mapping[str, Provider | Factory]) -> dict[str, Factory]:
     def factory(given: Any) -> Factory:
-        return (lambda: given) if hasattr(given, "complete") else given
+        made = not isinstance(given, type) and hasattr(given, "complete")
+        return (lambda: given) if made else given
 
     return {name: factory(given) for name, given in providers.items()}

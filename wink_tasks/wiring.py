@@ -102,7 +102,7 @@ class House:
         store: Store,
         ringer: Ringer,
         outcomes: OutcomeSink,
-        work: Callable[[], None],
+        work: Callable[[float], None],
         expects_workers: bool = True,
     ) -> None:
         self._settings = settings
@@ -249,7 +249,7 @@ def celery_house(*, app: Celery, events: TaskEvents, settings: Settings, choices
         store=store,
         ringer=CeleryRinger(app, choices.tracer),
         outcomes=CeleryOutcomes(app, events),
-        work=lambda: None,
+        work=lambda _: None,
     )
 
 

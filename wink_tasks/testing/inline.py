@@ -69,13 +69,16 @@ class InlineWorker:
         if not self._working:
             self._work_off()
 
-    def work(self) -> None:
-        """Let time pass until something is due, and do it. Raises RunTimeoutError where nothing ever is."""
+    def work(self, at_most: float) -> None:
+        """Let up to `at_most` seconds pass until something is due, and do it.
+
+        Raises RunTimeoutError where nothing ever is.
+        """
         due = self._waiting.next_due()
         if due is None:
             message = "nothing is left to do in this process, and the run has not ended"
             raise RunTimeoutError(message)
-        self._pass_time(max(0.0, due - self._clock.now()))
+        self._pass_time(min(at_most, max(0.0, due - self._clock.now())))
         self.ring(self._mailbox.reap())
 
     def _work_off(self) -> None:

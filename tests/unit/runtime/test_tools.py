@@ -116,7 +116,7 @@ def test_a_prompt_that_is_not_known_here_is_postponed(shop: Shop):
         run = shop.chat.with_options(countdown=1).delay("x")
         hidden = shop.wink.registry.prompts.pop("shop.chat")
         desk = shop.wink.desk()
-        desk.work()
+        desk.work(10)
         assert "prompt 'shop.chat' is unknown to worker" in run.explain()
         shop.wink.registry.prompts["shop.chat"] = hidden
         assert run.get() == "ok"

@@ -8,8 +8,7 @@ from functools import update_wrapper
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast
 
 from wink_tasks.adapters.celery.run import Run
-from wink_tasks.adapters.celery.tasks import Application, refuse_call
-from wink_tasks.core.errors import UnsupportedError
+from wink_tasks.adapters.celery.tasks import Application, refuse_alone, refuse_call
 from wink_tasks.core.events import Json
 from wink_tasks.core.limits import Budget
 from wink_tasks.core.options import CallOptions
@@ -133,8 +132,7 @@ class ToolHandle(Generic[P, R]):
 
     def delay(self, *_: Any, **__: Any) -> NoReturn:
         """Refused in this version: a tool runs inside of an evaluation."""
-        message = f"tool {self.name!r} runs inside of an evaluation: name it in a prompt's tools=, or call it plainly"
-        raise UnsupportedError(message)
+        refuse_alone(self.task_name)
 
     apply_async = delay
 

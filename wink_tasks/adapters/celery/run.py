@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, Generic, TypeVar, cast
 
 from celery import Celery, states
@@ -39,7 +40,7 @@ class Desk:
         session: Callable[[str, str], SessionView],
         load_output: Callable[[str, Any], Any],
         explain: Callable[[EvaluationRecord], str],
-        work: Callable[[], None],
+        work: Callable[[float], None],
     ) -> None:
         self.mailbox = mailbox
         self.ledger = ledger
@@ -152,12 +153,12 @@ class Run(AsyncResult, Generic[T]):
 
     def _next(self, record: EvaluationRecord, seen: int, ends_at: float | None) -> Iterator[Recorded]:
         desk = self._desk()
-        left = WAIT_AT_MOST if ends_at is None else ends_at - desk.clock.monotonic()
+        left = inf if ends_at is None else ends_at - desk.clock.monotonic()
         came = desk.ledger.wait(self.tenant, record.session, after=seen, timeout=max(0.0, min(left, WAIT_AT_MOST)))
         if not came and left <= 0:
             raise RunTimeoutError(f"run {self.id} has not ended: {self.explain()}")
         if not came:
-            desk.work()
+            desk.work(left)
         yield from came
 
     def _end(self, timeout: float | None) -> Terminal:

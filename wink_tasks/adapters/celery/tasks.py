@@ -73,10 +73,13 @@ class StepTask(Task):
             raise Ignore
         return SETTLED
 
+    def apply_async(self, *_: Any, **__: Any) -> Any:
+        """Refused: a step is made by its evaluation."""
+        refuse_alone(self.name)
+
     def adopted(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Address:  # noqa: ARG002 - a prompt's does
         """The message for a doorbell without a header, which came from a process that has none of our code."""
-        message = f"{self.name} was called without a run: only a prompt may be, {self.name} is a step of one"
-        raise UnsupportedError(message)
+        refuse_alone(self.name)
 
     def serves(self) -> frozenset[str]:
         """The queues from which this slot goes on without a doorbell.
@@ -116,6 +119,14 @@ class PromptTask(StepTask):
         """Accept first, under Celery's id; its own doorbell does the work."""
         run = self.wink.send(self.name, args, kwargs, {"task_id": self.request.id})
         return Address(run.tenant, run.session.id, run.id)
+
+
+def refuse_alone(name: str) -> NoReturn:
+    """Raise UnsupportedError, which names the way out."""
+    message = (
+        f"{name} is a step of an evaluation, and runs in one: name the tool in a prompt's tools=, or call it plainly"
+    )
+    raise UnsupportedError(message)
 
 
 def refuse_call(name: str) -> NoReturn:

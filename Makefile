@@ -11,10 +11,10 @@ DIR ?=
 MODEL ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint reference bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo ## review the sample project with the offline reviewer; DIR=path another one, MODEL=name a real model
 	$(BIN)/wink demo $(if $(DIR),'$(DIR)') $(if $(MODEL),--model '$(MODEL)')
@@ -25,14 +25,18 @@ test: $(VENV)/.dev ## run every test; less than 100 % of lines and branches is a
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: $(VENV)/.dev ## ruff, mypy --strict and the import layers
+lint: $(VENV)/.dev ## ruff, mypy --strict, the import layers, and pyright on a user's program
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pyright --warnings
+
+reference: $(VENV)/.dev ## write specs/REFERENCE.md anew, from the code
+	$(BIN)/python specs/reference.py > specs/REFERENCE.md
 
 bench: $(VENV)/.dev ## measure; the last line of each benchmark is JSON
-	for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+	for script in benchmarks/hop.py benchmarks/ledger.py benchmarks/start.py; do $(BIN)/python "$$script"; done
 
 lock: $(VENV)/.dev ## resolve requirements-dev.lock anew
 	$(BIN)/pip install --quiet uv

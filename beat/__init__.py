@@ -1,5 +1,7 @@
 """`celery -A beat beat`: the application's own schedule. Recovery and retention need no beat: workers see to them."""
 
-from workers import app
+import os
 
-__all__ = ["app"]
+from wink_tasks.app import find_wink
+
+app = find_wink(os.environ.get("WINK_APP")).app

@@ -219,9 +219,12 @@ class Wink:
     ) -> Run[Any]:
         """Run a prompt to its end in this process, in memory, with its real provider."""
         house = memory_house(settings=self.settings, choices=self._choices(), registry=self.registry)
-        run = self._submit(house, prompt, args, kwargs, options)
-        for _ in run.events():
-            pass
+        try:
+            run = self._submit(house, prompt, args, kwargs, options)
+            for _ in run.events():
+                pass
+        finally:
+            house.close()
         return run
 
     def _submit(

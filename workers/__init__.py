@@ -4,5 +4,4 @@ import os
 
 from wink_tasks.app import find_wink
 
-wink = find_wink(os.environ.get("WINK_APP"))
-app = wink.app
+app = find_wink(os.environ.get("WINK_APP")).app

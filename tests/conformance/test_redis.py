@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.lossy import LossyConnection
+from tests.traced import watch
 
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.testing.clock import FakeClock
@@ -46,3 +47,14 @@ class TestRedisThatLosesReplies(
         lossy = LossyConnection.at(store)
         assert Driver(store).accept("e1").created
         assert lossy.lost == 2, "of home and accept"
+
+
+class TestRedisReadsBeforeItWrites(MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance):
+    """On a Cluster whose slot migrates, a key that a script meets after its first write would leave half a command."""
+
+    @pytest.fixture
+    def store(self, redis_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisStore]:
+        watch(monkeypatch)
+        store = RedisStore(redis_url, partitions=4, clock=clock)
+        yield store
+        store.close()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -29,11 +29,10 @@ class WorkerLostError(WinkError):
 class Child:
     """A process in a group of its own, which the terminal's Ctrl-C does not reach."""
 
-    def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, log: Path) -> None:
         self.name = name
         self.log = log
         self._command = command
-        self._env = env
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -42,7 +41,6 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 - the command is our own
                 self._command,
                 cwd=self.log.parent,
-                env={**os.environ, **self._env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

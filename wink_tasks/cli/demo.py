@@ -55,11 +55,13 @@ def demo(
         try:
             with ending.held():
                 server.start()
+            wink = use_server(server.url, folder)
+            options = {} if model is None else {"model": checked_model(wink, model)}
             with Children(ending) as children:
-                wink = start_workers(server, folder, children)
+                start_workers(children, logs=server.directory / "logs")
                 out.out(f"Redis is at {server.url}; the workers come up, their logs are in {server.directory / 'logs'}")
                 children.await_alive(wink.house().store.fleet.workers, seconds=COME_UP)
-                run = start_run(wink, model=model, security=security)
+                run = wink.send(PROMPT, (".",), {"security": security}, options)
                 out.out(f"Run {run.id} reviews {folder}")
                 began = time.monotonic()
                 with closing(attended(run, children, timeout)) as events:
@@ -88,33 +90,28 @@ def check_model(model: str | None) -> None:
         raise ConfigurationError(f"model {model!r} needs your key: export OPENAI_API_KEY=...")
 
 
-def start_workers(server: EmbeddedServer, folder: Path, children: Children) -> Wink:
-    """Start both workers, and have this process use the same server as they do."""
-    env = {
-        "WINK_APP": APP,
-        "WINK_REDIS_URL": server.url,
-        "CELERY_BROKER_URL": server.url,
-        "WINK_SPLIT_QUEUES": "1",
-        "WINK_DEMO_ROOT": str(folder),
-    }
+def use_server(url: str, folder: Path) -> Wink:
+    """The example's application, in this process and in those that it starts: on this server, for this folder."""
     os.environ.pop("CELERY_RESULT_BACKEND", None)
-    os.environ.update(env)
-    logs = server.directory / "logs"
+    os.environ.update(
+        WINK_APP=APP, WINK_REDIS_URL=url, CELERY_BROKER_URL=url, WINK_SPLIT_QUEUES="1", WINK_DEMO_ROOT=str(folder)
+    )
+    return find_wink(APP)
+
+
+def checked_model(wink: Wink, model: str) -> str:
+    """The model. Raises ConfigurationError where there is no such provider, or it cannot be used here."""
+    wink.house().providers[split_model(model)[0]]
+    return model
+
+
+def start_workers(children: Children, *, logs: Path) -> None:
+    """Start both."""
     logs.mkdir(exist_ok=True)
     for queue, options in WORKERS.items():
         name = f"{queue}@demo-{os.getpid()}"
         command = celery_worker(f"workers.{queue}", name, queue, *options)
-        children.start(Child(name, command, log=logs / f"{queue}.log", env=env))
-    return find_wink(APP)
-
-
-def start_run(wink: Wink, *, model: str | None, security: bool) -> Run[Any]:
-    """Start the review. Raises ConfigurationError for a model whose provider there is not."""
-    options = {}
-    if model is not None:
-        wink.house().providers[split_model(model)[0]]
-        options["model"] = model
-    return wink.send(PROMPT, (".",), {"security": security}, options)
+        children.start(Child(name, command, log=logs / f"{queue}.log"))
 
 
 def attended(run: Run[Any], children: Children, seconds: float) -> Generator[Recorded]:

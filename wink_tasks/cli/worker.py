@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from billiard.process import current_process
-from celery.bin.celery import celery as celery_command
 
-from wink_tasks.adapters.telemetry.prometheus import MetricsServer, PrometheusMetrics, multiprocess_directory
 from wink_tasks.app import Wink
 from wink_tasks.cli.options import App, application
 from wink_tasks.core.errors import ConfigurationError
@@ -73,6 +70,10 @@ def measured(wink: Wink, port: int | None, *, forks: bool) -> Iterator[None]:
     if port is None:
         yield
         return
+    from billiard.process import current_process
+
+    from wink_tasks.adapters.telemetry.prometheus import MetricsServer, PrometheusMetrics, multiprocess_directory
+
     with tempfile.TemporaryDirectory(prefix="wink-metrics-") as folder:
         if forks:
             multiprocess_directory(Path(folder), process=lambda: getattr(current_process(), "index", "main"))
@@ -100,5 +101,11 @@ def read_gauges(wink: Wink, gauges: Gauges) -> None:
 
 def run_celery(wink: Wink, arguments: Sequence[str]) -> None:
     """Celery's own command on this application; it exits the process. `app.worker_main` loses the exit code."""
-    celery_command.params[0].default = wink.app
-    celery_command.main(args=list(arguments), prog_name="celery")
+    from celery.bin.celery import celery as celery_command
+
+    option = celery_command.params[0]
+    option.default = wink.app
+    try:
+        celery_command.main(args=list(arguments), prog_name="celery")
+    finally:
+        option.default = None

@@ -11,6 +11,7 @@ from wink_tasks.core.codec import LARGEST_EVENT, encode
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import (
     BreakerOpenError,
+    ConfigurationError,
     LedgerFormatError,
     ParametersInvalidError,
     PromptFailedError,
@@ -131,10 +132,14 @@ class _Turn:
         evaluation, clock = self.evaluation, self.parts.clock
         chosen = self.parts.router.select_model(self.prompt, evaluation.terms, attempt=self.claimed.deliveries)
         provider_name, model = split_model(chosen)
+        try:
+            provider = self.parts.providers[provider_name]
+        except ConfigurationError as error:
+            return self.fail(Fail("ProviderRejectedError", f"ConfigurationError: {error}"))
         request = self.request(rendered, model)
         began = clock.monotonic()
         left = None if evaluation.deadline_at is None else max(0.0, evaluation.deadline_at - clock.now())
-        future = self.parts.loop.submit(self.parts.providers[provider_name].complete(request))
+        future = self.parts.loop.submit(provider.complete(request))
         self.stop.then(future.cancel)
         try:
             response = future.result(left)
@@ -146,7 +151,7 @@ class _Turn:
         except (ThrottledError, BreakerOpenError) as error:
             wait = error.retry_after if error.retry_after is not None else self.backoff()
             return self.postponed(wait, error, counts=False)
-        except RequestRejectedError as error:
+        except (RequestRejectedError, ConfigurationError) as error:
             return self.fail(Fail("ProviderRejectedError", f"{type(error).__name__}: {error}"))
         except Exception as error:  # noqa: BLE001 - whatever an adapter raises costs a delivery, not a worker
             return self.postponed(self.backoff(), error, counts=True)
@@ -266,7 +271,8 @@ class _Turn:
                 message=message,
             )
         )
-        self.parts.metrics.counter("wink.tool.invocations", 1, {"tool": call.tool, "status": kind})
+        tool = "unknown" if kind == "unknown_tool" else call.tool  # a model may invent any number of names
+        self.parts.metrics.counter("wink.tool.invocations", 1, {"tool": tool, "status": kind})
 
     def next_turn(self, *, needs: int) -> Message:
         turn = self.evaluation.turns + 1

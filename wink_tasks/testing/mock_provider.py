@@ -33,8 +33,13 @@ class Reply:
     """An answer given literally: `body` as JSON, bytes as they are."""
 
     status: int
-    body: Json = None
+    body: Json
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> bytes:
+        """The body on the wire."""
+        return self.body if isinstance(self.body, bytes) else encode(self.body)
 
 
 @dataclass(frozen=True)
@@ -75,27 +80,25 @@ class MockProviderServer:
         self._stalled = 0
         self._hung_up = 0
         self._changed = threading.Condition()
-        self._server: Server | None = None
-        self._thread: threading.Thread | None = None
+        self._running: tuple[Server, threading.Thread] | None = None
 
     def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
-        if self._server is not None:
-            return
-        self._server = Server(self._serve)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="mock-provider")
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        if self._running is None:
+            server = Server(self._serve)
+            thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="mock-provider")
+            thread.start()
+            self._running = server, thread
+            self.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
 
     def stop(self) -> None:
         """Cut all connections, and end."""
-        server, self._server = self._server, None
-        if server is None or self._thread is None:
-            return
-        server.shutdown()
-        server.cut_all()
-        server.server_close()
-        self._thread.join()
+        if self._running is not None:
+            (server, thread), self._running = self._running, None
+            server.shutdown()
+            server.cut_all()
+            server.server_close()
+            thread.join()
 
     def __enter__(self) -> Self:
         self.start()
@@ -133,18 +136,19 @@ class MockProviderServer:
             case Response():
                 handler.reply(200, encode(_APIS[handler.path](move, number)), {})
             case Reply():
-                handler.reply(
-                    move.status, move.body if isinstance(move.body, bytes) else encode(move.body), move.headers
-                )
+                handler.reply(move.status, move.data, move.headers)
             case Stall():
                 self._note(stalled=1)
                 handler.stall()
                 self._note(hung_up=1)
             case Cut():
                 handler.cut(move.body)
+            case _:
+                unknown = refused(400, f"the script gave {move!r}, which is no move")
+                handler.reply(unknown.status, unknown.data, unknown.headers)
 
-    def _move(self, handler: Handler, data: bytes) -> tuple[Move, int]:
-        """What to do, and the number of the request."""
+    def _move(self, handler: Handler, data: bytes) -> tuple[object, int]:
+        """What to do, which only a script that a type checker has seen keeps to, and the number of the request."""
         headers = {name.lower(): value for name, value in handler.headers.items()}
         with self._changed:
             number = len(self._requests)

@@ -76,7 +76,7 @@ class OpenAIProvider:
             if self._api == "chat":
                 return openai_chat.read(data, request)
             return openai_responses.read(data, request)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             beginning = data.decode(errors="replace")
             message = f"{server or _OPENAI} gives an answer that is none ({error}); it begins: {beginning}"
             raise ProviderUnavailableError(words(message, key)) from error
@@ -106,7 +106,8 @@ class OpenAIProvider:
             # The import takes up to two seconds, for which the loop's other calls cannot wait.
             await asyncio.to_thread(_import)
         if loop not in self._clients:
-            self._clients[loop] = _made(server, key, self._client_options)
+            alive = {known: client for known, client in self._clients.items() if not known.is_closed()}
+            self._clients = {**alive, loop: _made(server, key, self._client_options)}
         return self._clients[loop]
 
     def _server(self) -> str | None:

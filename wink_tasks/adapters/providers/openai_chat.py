@@ -117,7 +117,7 @@ def _message(item: Item) -> dict[str, Json]:
             return {"role": "tool", "tool_call_id": item.call, "content": item.text}
         case ModelSaid(calls=()):
             return {"role": "assistant", "content": item.text}
-        case ModelSaid():
+        case _:
             return {"role": "assistant", "content": item.text or None, "tool_calls": [_asked(c) for c in item.calls]}
 
 

@@ -13,7 +13,7 @@ from wink_tasks.adapters.providers.openai_wire import ANSWER, arguments_read, ar
 from wink_tasks.core.errors import ProviderError, ProviderUnavailableError, RequestRejectedError, ThrottledError
 from wink_tasks.core.events import Call, Json, Stop
 from wink_tasks.core.limits import Usage
-from wink_tasks.core.transcript import Item, ModelSaid, ToolAnswered, UserSaid
+from wink_tasks.core.transcript import Item, ModelSaid, UserSaid
 from wink_tasks.ports.provider import Request, Response, ToolSpec
 
 LEAST_OUTPUT: Final = 16
@@ -122,7 +122,7 @@ def _items(item: Item) -> Iterator[dict[str, Json]]:
             for call in item.calls:
                 arguments = arguments_sent(call.arguments)
                 yield {"type": "function_call", "call_id": call.id, "name": call.tool, "arguments": arguments}
-        case ToolAnswered():
+        case _:
             yield {"type": "function_call_output", "call_id": item.call, "output": item.text}
 
 

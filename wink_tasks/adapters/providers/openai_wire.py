@@ -26,7 +26,7 @@ def arguments_read(arguments: Json) -> Json:
         return arguments or {}
     try:
         read = msgspec.json.decode(arguments.strip() or "{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return arguments
     return read if isinstance(read, dict) else arguments
 

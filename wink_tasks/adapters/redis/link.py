@@ -167,8 +167,9 @@ class Link:
         for word, advice in _REFUSALS.items():
             if word in words:
                 return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {advice} ({error})")
-        reason = str(error) or type(error).__name__
-        return LedgerUnavailableError(f"Redis at {self.url} did not answer within {self._give_up_after:g} s: {reason}")
+        if isinstance(error, ResponseError):
+            return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {error}")
+        return LedgerUnavailableError(f"Redis at {self.url} did not answer within {self._give_up_after:g} s: {error}")
 
 
 def _converse(connection: Any, queries: Sequence[Query]) -> list[Any]:

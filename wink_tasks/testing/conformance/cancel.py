@@ -145,15 +145,18 @@ class CancelConformance:
         assert session is not None
         assert (session.current, session.waiting, d.status("e2")) == ("e1", ("e3",), "REVOKED")
 
-    def test_both_ends_of_a_session_in_one_round_of_the_reaper(self, d: Driver, clock: FakeClock) -> None:
+    @pytest.mark.parametrize("order", [("e1", "e2"), ("e2", "e1")])
+    def test_two_ends_in_a_session_in_one_round_of_the_reaper(
+        self, d: Driver, clock: FakeClock, order: tuple[str, str]
+    ) -> None:
         d.accept("e1")
         d.accept("e2", limit_at=clock.now() + 1)
-        d.accept("e3")
+        d.accept("e3", limit_at=clock.now() + 11.5)
         clock.advance(1)
-        d.claim("e1")
-        d.claim("e2")
-        cancel(d, "e1")
-        cancel(d, "e2")
+        for evaluation in order:
+            d.claim(evaluation)
+            cancel(d, evaluation)
+            clock.advance(0.25)
         clock.advance(10)
         assert sorted(rung(d.mailbox.reap())) == ["e1~outcome", "e2~outcome", "e3"]
         session = d.ledger.session(TENANT, "s1")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from wink_tasks.core.delivery import LONGEST_ERROR
 from wink_tasks.core.errors import LeaseLostError
@@ -34,6 +35,12 @@ class DeliveryConformance:
         assert_stale(d, old)
         assert d.names() == ["EvaluationAccepted"]
         assert d.settle(new, responded("e1")).first == 3
+
+    def test_a_receipt_is_its_epoch_and_its_nonce(self, d: Driver) -> None:
+        d.accept("e1")
+        claimed = d.claim("e1")
+        for forged in ({"epoch": 0}, {"epoch": 2}, {"nonce": "0"}):
+            assert_stale(d, structs.replace(claimed, receipt=structs.replace(claimed.receipt, **forged)))
 
     def test_the_message_says_for_how_long_it_is_hidden(self, d: Driver, clock: FakeClock) -> None:
         d.accept("e1", visibility_timeout=0.5)
@@ -159,6 +166,7 @@ class DeliveryConformance:
             error="IndexError: \"0\"\n/tmp/ä",
             call="c0",
         )
+        assert_stale(d, first)
         assert rung(d.settle(second, returned("e1", 1)).doorbells) == ["e1~turn2"]
         record = d.ledger.evaluation(TENANT, "e1")
         assert record is not None

@@ -32,7 +32,7 @@ local function retire(m)
 end
 
 local function commit(new_work)
-  local dues, undues, keys, seen = {'ZADD', due}, {'ZREM', due, ''}, {'EXISTS'}, {}
+  local dues, undues, keys, seen = {'ZADD', due}, {'ZREM', due, ''}, {'EXISTS', unpack(touches)}, {}
   for _, fields in ipairs(changed) do
     if fields.sent then index(fields, dues, undues) end
     if fields.state == 'done' then retire(fields) else writes[#writes + 1] = fields.hset end

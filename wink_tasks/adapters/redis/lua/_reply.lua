@@ -14,8 +14,7 @@ end
 local function rung(ids)
   local specs = {}
   for _, id in ipairs(ids) do
-    local m = message(id)
-    if OPEN[m.state] and m.spec then specs[#specs + 1] = m.spec end
+    specs[#specs + 1] = message(id).spec
   end
   return specs
 end

@@ -49,7 +49,8 @@ local function create(spec, first, seq)
 end
 
 local function lease(m, owner, nonce)
-  local e = evaluation_of(m)
+  local e, s = evaluation_of(m), session_of(m)
+  touches[#touches + 1] = base .. s.tenant .. ':ledger:' .. s.id
   set(m, 'epoch', m.epoch + 1)
   set(m, 'deliveries', m.deliveries + 1)
   set(m, 'owner', owner)
@@ -57,6 +58,6 @@ local function lease(m, owner, nonce)
   move(m, 'leased', now + m.sent.visibility_timeout)
   if e.ended_seq == '0' and e.status ~= 'STARTED' then
     set(e, 'status', 'STARTED')
-    if e.started_at == '0' then set(e, 'started_at', stamp) end
+    set(e, 'started_at', stamp)
   end
 end

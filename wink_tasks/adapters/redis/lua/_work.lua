@@ -5,7 +5,7 @@ if not now then
   now = time[1] + math.floor(time[2] / 1000) / 1000
 end
 local function at(seconds) return string.format('%.3f', seconds) end
-local stamp, rows, changed, writes = at(now), {}, {}, {}
+local stamp, rows, changed, writes, touches = at(now), {}, {}, {}, {}
 
 local function write(...) writes[#writes + 1] = {...} end
 

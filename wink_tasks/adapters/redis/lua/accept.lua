@@ -11,9 +11,7 @@
 --@include _reply
 local tenant, name, id, home = ARGV[3], ARGV[4], ARGV[5], base .. 'home:' .. ARGV[5]
 local s, e, taken = session(tenant, name), evaluation(tenant, id), ARGV[7] ~= '' and call('GET', home)
-if (taken and taken ~= ARGV[7]) or (e.session and (e.session ~= name or e.prompt ~= ARGV[6])) then
-  return {'duplicate'}
-end
+if taken and taken ~= ARGV[7] then return {'duplicate'} end
 if e.session then
   local again = e.last == ARGV[8]
   return {again and 'created' or 'known', e.accepted_seq, rung(split(again and e.answer or ''))}

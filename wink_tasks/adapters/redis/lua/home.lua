@@ -1,4 +1,4 @@
--- home: reserve an evaluation id at its home for a session that lives elsewhere.
+-- home: reserve an evaluation id at its home for a session that lives elsewhere. Action: none.
 -- Guarantee: a home record is never overwritten.
 -- KEYS  1 home record
 -- ARGV  1 record

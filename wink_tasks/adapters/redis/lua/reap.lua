@@ -1,4 +1,4 @@
--- reap: what is due. Expired leases and delayed messages become ready, ready ones ring again. Actions: Expire, Due, Ring.
+-- reap: expired leases and delayed messages become ready, ready ones ring again. Action: Expire, Due, Ring.
 -- Guarantee: any number of reapers at once is safe; a message that is owed always has a time at which it is looked at.
 -- KEYS  1 due set
 -- ARGV  1 base, 2 now, 3 limit, 4 nonce

@@ -287,6 +287,10 @@ class Wink:
         """What works on messages in this process."""
         return self.house().working()
 
+    def check(self) -> None:
+        """Look whether this process can work at all. Raises ConfigurationError."""
+        self.house().agree()
+
     def join(self, describe: Callable[[], Worker]) -> None:
         """Begin to show signs of life and to reap."""
         self.house().join(describe)

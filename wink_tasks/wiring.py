@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import time
@@ -27,6 +28,7 @@ from wink_tasks.ports.outcome import OutcomeSink
 from wink_tasks.ports.provider import Provider
 from wink_tasks.ports.telemetry import MetricsCollector, NullTracer, Tracer
 from wink_tasks.runtime.cache import SessionCache
+from wink_tasks.runtime.findings import about_store
 from wink_tasks.runtime.guards.breaker import BreakerGuard
 from wink_tasks.runtime.guards.telemetry import TelemetryGuard
 from wink_tasks.runtime.guards.time_limit import TimeLimitGuard
@@ -42,6 +44,8 @@ from wink_tasks.runtime.submit import Submitter
 from wink_tasks.settings import Settings
 from wink_tasks.testing.inline import InlineWorker, KeptOutcomes
 from wink_tasks.testing.memory import MemoryStore
+
+log = logging.getLogger(__name__)
 
 SHARED_SETTINGS = ("partitions",)
 
@@ -104,9 +108,11 @@ class House:
         outcomes: OutcomeSink,
         work: Callable[[float], None],
         expects_workers: bool = True,
+        shares: str = "",
     ) -> None:
         self._settings = settings
         self.work = work
+        self._shares = shares
         self.store = store
         self.clock = choices.clock
         self.ringer = ringer
@@ -174,9 +180,17 @@ class House:
         return self.steps
 
     def agree(self) -> None:
-        """Compare what all processes must share. Raises ConfigurationError where another one has it otherwise."""
+        """Look at the store, and compare what all processes must share; at first use.
+
+        Raises ConfigurationError where the store cannot hold ledgers, or another process has a setting otherwise.
+        """
         if self._agreed:
             return
+        for finding in about_store(self.store.fleet.facts()):
+            if finding.level == "error":
+                raise ConfigurationError(f"{self.store.url}: {finding.what}; {finding.way_out}")
+            if finding.level == "warning":
+                log.warning("%s: %s; %s", self.store.url, finding.what, finding.way_out)
         mine = {name: str(getattr(self._settings, name)) for name in SHARED_SETTINGS}
         for name, theirs in self.store.fleet.agree(mine).items():
             if mine.get(name, theirs) != theirs:
@@ -190,6 +204,10 @@ class House:
     def join(self, describe: Callable[[], Worker]) -> None:
         """Be a member of the fleet: signs of life, and reaping where elected."""
         self.agree()
+        if self._shares:
+            log.warning(
+                "ledgers share the memory of %s: give them a Redis of their own by WINK_REDIS_URL", self._shares
+            )
         if self._reaper is None:
             self._reaper = Reaper(
                 worker=describe,
@@ -226,7 +244,7 @@ def redis_url(settings: Settings, app: Celery) -> tuple[str, str]:
     if settings.redis_url:
         return settings.redis_url, "WINK_REDIS_URL"
     for name in ("result_backend", "broker_url"):
-        url = app.conf[name] or ""
+        url = getattr(app.conf, name) or ""
         if url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
             return url.replace("redis+socket://", "unix://"), f"the app's {name}"
     message = (
@@ -238,7 +256,7 @@ def redis_url(settings: Settings, app: Celery) -> tuple[str, str]:
 
 def celery_house(*, app: Celery, events: TaskEvents, settings: Settings, choices: Choices, registry: Registry) -> House:
     """The house of a process that works with Celery and Redis."""
-    url, _ = redis_url(settings, app)
+    url, why = redis_url(settings, app)
     store = RedisStore(
         url, prefix=settings.prefix, partitions=settings.partitions, give_up_after=settings.store_give_up_after
     )
@@ -250,6 +268,7 @@ def celery_house(*, app: Celery, events: TaskEvents, settings: Settings, choices
         ringer=CeleryRinger(app, choices.tracer),
         outcomes=CeleryOutcomes(app, events),
         work=lambda _: None,
+        shares="" if settings.redis_url else why,
     )
 
 

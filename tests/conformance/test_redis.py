@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from tests.lossy import LossyConnection
 from tests.traced import watch
-
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.testing.clock import FakeClock
 from wink_tasks.testing.conformance import (

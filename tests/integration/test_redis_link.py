@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis import Redis
@@ -164,6 +163,23 @@ def test_connections_that_the_server_closed_are_replaced(redis_url: str) -> None
     store.close()
 
 
+def test_an_answer_that_came_too_late_is_told_to_nobody(redis_url: str) -> None:
+    store = RedisStore(redis_url, give_up_after=0.06)
+    with pytest.raises(LedgerUnavailableError, match="Timeout"):
+        store.link.wait(("BLPOP", "nobody", "0.3"), 0.0)
+    for number in range(3):
+        assert store.link.ask(("ECHO", number)) == [str(number).encode()]
+    store.close()
+
+
+def test_of_several_commands_one_may_be_refused(redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    with pytest.raises(LedgerUnavailableError, match="wrong number of arguments"):
+        store.link.ask(("ECHO", "1"), ("GET",), ("ECHO", "2"))
+    assert store.link.ask(("ECHO", "3"), ("ECHO", "4")) == [b"3", b"4"]
+    store.close()
+
+
 def test_a_waiting_reader_gives_up_on_a_server_that_is_gone(redis_url: str) -> None:
     server = FakeServer(b"")
     store = RedisStore(server.url, give_up_after=0.2)
@@ -177,9 +193,7 @@ def test_waiting_readers_take_nobodys_place(redis_url: str) -> None:
     store = RedisStore(redis_url)
     d = Driver(store)
     d.accept("e1")
-    readers = [
-        threading.Thread(target=lambda: store.ledger.wait(TENANT, "s1", after=2, timeout=30)) for _ in range(80)
-    ]
+    readers = [threading.Thread(target=lambda: store.ledger.wait(TENANT, "s1", after=2, timeout=30)) for _ in range(80)]
     for reader in readers:
         reader.start()
     assert d.settle(d.claim("e1"), responded("e1")).first == 3

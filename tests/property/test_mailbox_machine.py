@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from msgspec import structs
-from tests.server import EmbeddedServer
 
+from tests.server import EmbeddedServer
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.core.errors import WinkError
 from wink_tasks.core.events import TERMINAL, AnyEvent, EvaluationFailed, ToolReturned
@@ -109,7 +109,9 @@ class MailboxMachine(RuleBasedStateMachine):
         limit=st.sampled_from([None, None, 5.0, 20.0]),
         retries=st.sampled_from([0, 1, 3]),
     )
-    def accept(self, evaluation: str, session: str, busy: str, start: float, limit: float | None, retries: int) -> None:
+    def accept(
+        self, *, evaluation: str, session: str, busy: str, start: float, limit: float | None, retries: int
+    ) -> None:
         options = {
             "busy": busy,
             "retries": retries,
@@ -150,7 +152,9 @@ class MailboxMachine(RuleBasedStateMachine):
 
         def command(driver: Driver, place: int) -> Any:
             calls = [
-                driver.call(evaluation, index, session, id=call_id(evaluation, turn, index), reads=(0,), wakes=following)
+                driver.call(
+                    evaluation, index, session, id=call_id(evaluation, turn, index), reads=(0,), wakes=following
+                )
                 for index in (0, 1)
             ]
             follow = driver.turn(evaluation, turn + 1, session)
@@ -295,6 +299,10 @@ def test_redis_and_memory_are_one_machine(redis_server: EmbeddedServer) -> None:
     run_state_machine_as_test(
         MailboxMachine,
         settings=settings(
-            max_examples=40, stateful_step_count=30, suppress_health_check=list(HealthCheck), deadline=None, phases=[Phase.generate]
+            max_examples=40,
+            stateful_step_count=30,
+            suppress_health_check=list(HealthCheck),
+            deadline=None,
+            phases=[Phase.generate],
         ),
     )

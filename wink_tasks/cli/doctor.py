@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from wink_tasks.app import Wink
-from wink_tasks.cli.findings import Finding, about_fleet, about_store
+from wink_tasks.runtime.findings import Finding, about_fleet, about_store
 from wink_tasks.cli.options import App, Json, application
 from wink_tasks.cli.printing import console, print_json, print_table
 from wink_tasks.core.errors import WinkError

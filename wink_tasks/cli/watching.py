@@ -44,8 +44,11 @@ def _watch_live(events: Iterable[Recorded], out: Console, now: Callable[[], floa
             spinner.update(text=standing(state, seconds=now() - began, now=now()) + waited_for(state))
         return spinner
 
-    with Live(get_renderable=footer, console=out, refresh_per_second=8, transient=True):
+    with Live(get_renderable=footer, console=out, refresh_per_second=8, transient=True) as live:
         for told in tell(events):
             state = told.state
             out.out(f"{told.record.at - began:7.2f} s  {told.text}")
+            live.refresh()
+    if state is not None:
+        out.out(standing(state, seconds=now() - began, now=now()))
     return told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +46,8 @@ def worker(
             concurrency = THREADS_FOR_TURNS
         served = queues or ",".join(mailboxes(wink, turns=turns, tools=tools))
         slots = () if concurrency is None else ("-c", str(concurrency))
-        with measured(wink, metrics_port, forks=pool in ("prefork", "processes")):
+        forks = pool in ("prefork", "processes")
+        with nullcontext() if metrics_port is None else measured(wink, metrics_port, forks=forks):
             run_celery(wink, ["worker", "-Q", served, "-P", pool, *slots, *context.args])
 
 
@@ -65,11 +66,8 @@ def mailboxes(wink: Wink, *, turns: bool, tools: bool) -> Sequence[str]:
 
 
 @contextmanager
-def measured(wink: Wink, port: int | None, *, forks: bool) -> Iterator[None]:
+def measured(wink: Wink, port: int, *, forks: bool) -> Iterator[None]:
     """Within it, the application's metrics are served at `port`; those of children are added up through files."""
-    if port is None:
-        yield
-        return
     from billiard.process import current_process
 
     from wink_tasks.adapters.telemetry.prometheus import MetricsServer, PrometheusMetrics, multiprocess_directory

@@ -96,6 +96,10 @@ class Ledger(Protocol):
         """The sessions that changed last, newest first."""
         ...
 
+    def active_sessions(self) -> int:
+        """How many sessions have an evaluation that has not ended."""
+        ...
+
     def evaluations(self, tenant: str, session: str) -> Sequence[EvaluationRecord]:
         """All evaluations of a session, in the order of acceptance."""
         ...

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wink_tasks.testing.clock import FakeClock
-from wink_tasks.testing.memory import MemoryStore
-
 from wink_tasks.core.events import Json
 from wink_tasks.core.limits import Budget
 from wink_tasks.runtime.context import ToolContext
 from wink_tasks.runtime.resources import Resources
 from wink_tasks.runtime.session import Session
+from wink_tasks.testing.clock import FakeClock
+from wink_tasks.testing.memory import MemoryStore
 
 
 def tool_context(

@@ -71,6 +71,11 @@ class MemoryLedger:
             newest = sorted(mine, key=lambda s: (s.updated, s.tenant, s.id), reverse=True)
             return [_session_record(s) for s in newest[:limit]]
 
+    def active_sessions(self) -> int:
+        """How many sessions run an evaluation."""
+        with self._books.lock:
+            return sum(1 for s in self._books.sessions.values() if s.current)
+
     def evaluations(self, tenant: str, session: str) -> Sequence[EvaluationRecord]:
         """All evaluations of a session, in the order of acceptance."""
         with self._books.lock:

@@ -100,9 +100,8 @@ class Work:
 
     def close(self, m: MessageBook, command: Command) -> None:
         """Nothing is owed any more."""
-        if m.state in OPEN:
-            self._at(m, TABLE[m.state][command], None)
-            self.evaluation_of(m).open.discard(m.sent.id)
+        self._at(m, TABLE[m.state][command], None)
+        self.evaluation_of(m).open.discard(m.sent.id)
 
     def finish(self, e: EvaluationBook, s: SessionBook, status: Status) -> None:
         """Close what is open, make the outcome, and let the next evaluation of the session begin."""

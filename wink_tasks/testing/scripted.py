@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from pydantic import TypeAdapter
-from wink_tasks.testing.clock import FakeClock
 
 from wink_tasks.core.codec import encode
 from wink_tasks.core.errors import RequestRejectedError
 from wink_tasks.core.events import Call, Json
 from wink_tasks.core.limits import Usage
 from wink_tasks.ports.provider import Provider, Request, Response
+from wink_tasks.testing.clock import FakeClock
 
 Move = Response | Exception
 Script = Sequence[Move] | Callable[[Request], Move]

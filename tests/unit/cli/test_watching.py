@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from itertools import count
 
 from rich.console import Console
@@ -47,3 +48,11 @@ def test_a_terminal_gets_the_standing_below_the_events():
     assert "   1.00 s  accepted: desk.total(text='x')" in shown
     assert "1 turn · 1,234 tokens" in shown
     assert "waits for 2 x add" in shown
+    assert re.search(r"1 turn · 1,234 tokens · \d+\.0 s · left: 3,766 tokens, \d+ s\n$", shown)
+
+
+def test_a_terminal_is_told_what_comes_though_the_run_is_not_known_from_its_beginning():
+    out, file = console(terminal=True)
+    watch(recorded(responded()), out)
+    assert "offline:m answers" in file.getvalue()
+    assert "left: " not in file.getvalue()

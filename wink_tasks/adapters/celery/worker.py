@@ -27,6 +27,10 @@ class Member(Protocol):
     app: Celery
     events: TaskEvents
 
+    def check(self) -> None:
+        """Look whether this process can work at all. Raises ConfigurationError, with which the worker ends."""
+        ...
+
     def join(self, describe: Callable[[], Worker]) -> None:
         """Begin to show signs of life and to reap."""
         ...
@@ -53,6 +57,7 @@ def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ..
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
         def start(self, consumer: Any) -> None:
+            member.check()
             member.events.use(consumer.event_dispatcher, consumer.hostname)
             consumer.on_unknown_task = _unknown_task(member, consumer.on_unknown_task)
 

@@ -36,6 +36,8 @@ Bready:<mailbox>, Bleased:<mailbox>, Bdead:<mailbox>
                                  written by _commit.lua, read by depth
 Bsessions                        sorted set: <tenant>:<session> by last change
                                  written by _session.lua, read by ledger, retention
+Bactive                          set: <tenant>:<session> of those that run an evaluation
+                                 written by _session.lua, read by ledger
 Bfeed                            stream, the last 10,000 or so: what (accepted, ended, buried, recovered), tenant,
                                  session, evaluation, message
                                  written by scripts, read by live views

@@ -75,6 +75,11 @@ class RedisLedger:
         newest = heapq.merge(*(self._changed(partition, tenant) for partition in partitions), reverse=True)
         return self._sessions([(owner, name) for _, owner, name in islice(newest, limit)])
 
+    def active_sessions(self) -> int:
+        """How many sessions run an evaluation."""
+        bases = map(self._keys.base, range(self._keys.partitions))
+        return sum(self._link.ask(*(("SCARD", f"{base}active") for base in bases)))
+
     def evaluations(self, tenant: str, session: str) -> Sequence[EvaluationRecord]:
         """All evaluations of a session, in the order of acceptance."""
         [names] = self._link.ask(("LRANGE", self._key(tenant, session, "evaluations"), 0, -1))

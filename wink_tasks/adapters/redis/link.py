@@ -86,6 +86,12 @@ class Connections:
             connection = self._factory.make_connection()
         try:
             return converse(connection)
+        except ResponseError:
+            raise
+        except BaseException:
+            # A signal may have come between question and answer: the next user must not be told this answer.
+            connection.disconnect()
+            raise
         finally:
             self._idle.append(connection)
 

@@ -9,7 +9,7 @@ from wink_tasks.core.errors import LeaseLostError, UnknownRunError
 from wink_tasks.core.events import CancelRequested, EvaluationCancelled
 from wink_tasks.ports.mailbox import NotClaimed
 from wink_tasks.testing.clock import FakeClock
-from wink_tasks.testing.conformance.driver import TENANT, Driver, Store, responded, returned, rung, succeeded
+from wink_tasks.testing.conformance.driver import TENANT, Driven, Driver, responded, returned, rung, succeeded
 
 
 def cancel(d: Driver, evaluation: str = "e1") -> list[str]:
@@ -23,13 +23,8 @@ CANCELLED = [
 ]
 
 
-class CancelConformance:
+class CancelConformance(Driven):
     """An evaluation that somebody asked to stop ends as soon as nobody works on it, exactly once."""
-
-    @pytest.fixture
-    def d(self, store: Store) -> Driver:
-        """The store under test, in short words."""
-        return Driver(store)
 
     def test_where_nobody_works_it_ends_at_once(self, d: Driver, clock: FakeClock) -> None:
         d.accept("e1")

@@ -11,16 +11,11 @@ from wink_tasks.core.errors import LeaseLostError
 from wink_tasks.core.events import EvaluationFailed, StepDied
 from wink_tasks.ports.mailbox import Claimed, NotClaimed
 from wink_tasks.testing.clock import FakeClock
-from wink_tasks.testing.conformance.driver import TENANT, Driver, Store, responded, returned, rung, succeeded
+from wink_tasks.testing.conformance.driver import TENANT, Driven, Driver, responded, returned, rung, succeeded
 
 
-class DeliveryConformance:
+class DeliveryConformance(Driven):
     """What happens to a message whose worker is slow, fails or dies."""
-
-    @pytest.fixture
-    def d(self, store: Store) -> Driver:
-        """The store under test, in short words."""
-        return Driver(store)
 
     # leases
 
@@ -135,8 +130,9 @@ class DeliveryConformance:
     def test_who_kills_its_worker_dies_after_its_retries(self, d: Driver, clock: FakeClock) -> None:
         d.accept("e1", retries=2)
         d.accept("e2")
+        lost = []
         for _ in range(3):
-            last = d.claim("e1")
+            lost.append(d.claim("e1"))
             clock.advance(10)
         answer = d.ask("e1", owner="w9")
         assert isinstance(answer, NotClaimed)
@@ -153,17 +149,17 @@ class DeliveryConformance:
         assert (d.status("e1"), d.status("e2")) == ("FAILURE", "PENDING")
         assert d.mailbox.depth(["turns"])["turns"].dead == 1
         assert d.ask("e1") == NotClaimed(reason="gone")
-        assert_stale(d, last)
+        assert_stale(d, lost[-1])
         assert d.claim("e1~outcome").read[1].event == failed
 
     def test_a_dead_call_counts_as_answered(self, d: Driver) -> None:
         first, second = d.fan_out("e1", 2)
-        assert d.mailbox.bury(first.receipt, reason="not retryable", error="IndexError: \"0\"\n/tmp/ä") == ()
+        assert d.mailbox.bury(first.receipt, reason="not retryable", error='IndexError: "0"\n/tmp/ä') == ()
         assert d.events()[3] == StepDied(
             evaluation="e1",
             message="e1~turn1.call0",
             reason="not retryable",
-            error="IndexError: \"0\"\n/tmp/ä",
+            error='IndexError: "0"\n/tmp/ä',
             call="c0",
         )
         assert_stale(d, first)

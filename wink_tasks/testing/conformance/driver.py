@@ -1,9 +1,12 @@
 """Drives a store as a runtime would, with little to say: evaluations of one prompt, their turns and calls."""
+# ruff: noqa: S101 - tests
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Literal, Protocol
+
+import pytest
 
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.events import (
@@ -178,6 +181,15 @@ class Driver:
         record = self.ledger.evaluation(TENANT, evaluation)
         assert record is not None, evaluation
         return record.status
+
+
+class Driven:
+    """Tests of a driven store."""
+
+    @pytest.fixture
+    def d(self, store: Store) -> Driver:
+        """The store under test, in short words."""
+        return Driver(store)
 
 
 def responded(evaluation: str, calls: int = 0, turn: int = 1) -> ModelResponded:

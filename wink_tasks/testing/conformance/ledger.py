@@ -9,7 +9,7 @@ from wink_tasks.core.errors import SessionBusyError
 from wink_tasks.core.events import SessionOpened
 from wink_tasks.ports.ledger import MessageRecord
 from wink_tasks.testing.clock import FakeClock
-from wink_tasks.testing.conformance.driver import TENANT, Driver, Store, responded, rung, succeeded
+from wink_tasks.testing.conformance.driver import TENANT, Driven, Driver, responded, rung, succeeded
 
 
 def ended(d: Driver, evaluation: str, session: str) -> None:
@@ -19,13 +19,8 @@ def ended(d: Driver, evaluation: str, session: str) -> None:
     d.settle(d.claim(f"{evaluation}~outcome", session))
 
 
-class LedgerConformance:
+class LedgerConformance(Driven):
     """What can be read, and what is forgotten."""
-
-    @pytest.fixture
-    def d(self, store: Store) -> Driver:
-        """The store under test, in short words."""
-        return Driver(store)
 
     def test_events_are_read_from_anywhere_and_up_to_a_number(self, d: Driver) -> None:
         d.accept("e1")
@@ -97,6 +92,27 @@ class LedgerConformance:
         assert [session.session for session in d.ledger.sessions(limit=2)] == ["s2", "s-other"]
         assert [session.session for session in d.ledger.sessions(tenant=TENANT, limit=3)] == ["s2", "s6", "s5"]
         assert [session.tenant for session in d.ledger.sessions(tenant="globex")] == ["globex"]
+
+    def test_an_old_session_is_found_among_many(self, d: Driver, clock: FakeClock) -> None:
+        d.accept("e-old", "s-old", tenant="globex")
+        for number in range(450):
+            clock.advance(1)
+            d.accept(f"e{number}", f"s{number}")
+        assert [session.session for session in d.ledger.sessions(tenant="globex", limit=3)] == ["s-old"]
+        assert [session.session for session in d.ledger.sessions(limit=1000)][-2:] == ["s0", "s-old"]
+
+    def test_sessions_that_run_an_evaluation_are_counted(self, d: Driver) -> None:
+        assert d.ledger.active_sessions() == 0
+        d.accept("e1")
+        d.accept("e2")
+        d.accept("e3", "s2")
+        assert d.ledger.active_sessions() == 2
+        d.settle(d.claim("e1"), end=succeeded("e1"))
+        assert d.ledger.active_sessions() == 2
+        d.mailbox.cancel(TENANT, "e2", by="ann", reason="r")
+        assert d.ledger.active_sessions() == 1
+        ended(d, "e4", "s3")
+        assert d.ledger.active_sessions() == 1
 
     def test_a_session_is_deleted_with_all_that_is_its_own(self, d: Driver, clock: FakeClock) -> None:
         ended(d, "e1", "s1")

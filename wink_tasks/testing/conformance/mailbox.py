@@ -17,16 +17,11 @@ from wink_tasks.core.events import (
 from wink_tasks.ports.ledger import EvaluationRecord, SessionRecord
 from wink_tasks.ports.mailbox import Address, Doorbell, NotClaimed
 from wink_tasks.testing.clock import FakeClock
-from wink_tasks.testing.conformance.driver import TENANT, Driver, Store, responded, returned, rung, succeeded
+from wink_tasks.testing.conformance.driver import TENANT, Driven, Driver, responded, returned, rung, succeeded
 
 
-class MailboxConformance:
+class MailboxConformance(Driven):
     """The way of an evaluation through the mailbox where nothing goes wrong, and what is refused."""
-
-    @pytest.fixture
-    def d(self, store: Store) -> Driver:
-        """The store under test, in short words."""
-        return Driver(store)
 
     # accept
 

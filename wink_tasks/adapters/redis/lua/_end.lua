@@ -13,7 +13,7 @@ local function finish(e, s, status)
   local key = base .. e.tenant .. ':waiting:' .. s.id
   s.waiting = s.waiting or call('LRANGE', key, 0, -1)
   if s.current == e.id then
-    set(s, 'current', table.remove(s.waiting, 1) or '')
+    occupy(s, table.remove(s.waiting, 1) or '')
     if s.current ~= '' then
       local following = evaluation(e.tenant, s.current)
       write('LPOP', key)

@@ -7,6 +7,12 @@ local function session(tenant, name)
   return s
 end
 
+-- Let an evaluation run, or none: ''.
+local function occupy(s, id)
+  set(s, 'current', id)
+  write(id == '' and 'SREM' or 'SADD', base .. 'active', s.tenant .. ':' .. s.id)
+end
+
 local function evaluation(tenant, id)
   local e = row(base .. tenant .. ':evaluation:' .. id)
   e.tenant, e.id = tenant, id
@@ -41,10 +47,9 @@ local function create(spec, first, seq)
   rows[m.key] = m
   for i, read in ipairs(reads) do reads[i] = read > 0 and read or first - read end
   reads[#reads + 1] = seq
-  set(m, 'spec', spec)
-  set(m, 'reads', table.concat(reads, ' '))
-  set(m, 'needs', sent.needs)
-  for _, counter in ipairs({'epoch', 'deliveries', 'pardoned'}) do set(m, counter, 0) end
+  m.spec, m.reads, m.needs, m.epoch, m.deliveries, m.pardoned = spec, table.concat(reads, ' '), sent.needs, 0, 0, 0
+  m.hset = {'HSET', m.key, 'spec', spec, 'reads', m.reads, 'needs', m.needs, 'epoch', 0, 'deliveries', 0, 'pardoned', 0}
+  changed[#changed + 1] = m
   return m
 end
 

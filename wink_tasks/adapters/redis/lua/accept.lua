@@ -38,7 +38,7 @@ if busy then
   set(m, 'needs', 1)
   write('RPUSH', base .. tenant .. ':waiting:' .. name, id)
 else
-  set(s, 'current', id)
+  occupy(s, id)
 end
 place(m)
 tell('accepted', e, m.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,11 @@ def test_redis_keeps_what_it_was_told() -> None:
 
 
 @pytest.mark.parametrize("name", CELERY)
-def test_a_celery_service_runs_a_shipped_app_beside_a_healthy_redis(name: str) -> None:
+def test_a_celery_service_runs_a_shipped_app_beside_a_healthy_redis(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     service = SERVICES[name]
+    monkeypatch.setenv("WINK_APP", "wink_tasks.examples.code_review:wink")
     assert service["command"][:2] == ["celery", "-A"]
-    assert find_spec(service["command"][2]) is not None
+    assert importlib.import_module(service["command"][2]).app.main == "code_review"
     assert service["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert {"WINK_REDIS_URL", "CELERY_BROKER_URL"} < service["environment"].keys()
 

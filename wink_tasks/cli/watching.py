@@ -36,19 +36,23 @@ def _watch_plain(events: Iterable[Recorded], out: Console) -> Told:
 
 def _watch_live(events: Iterable[Recorded], out: Console, now: Callable[[], float]) -> Told:
     spinner = Spinner("dots", text="waits for a worker")
-    began = now()
+    began: float | None = None
     state: EvaluationState | None = None
+
+    def seconds() -> float:
+        return 0.0 if began is None else max(0.0, now() - began)
 
     def footer() -> RenderableType:
         if state is not None:
-            spinner.update(text=standing(state, seconds=now() - began, now=now()) + waited_for(state))
+            spinner.update(text=standing(state, seconds=seconds(), now=now()) + waited_for(state))
         return spinner
 
     with Live(get_renderable=footer, console=out, refresh_per_second=8, transient=True) as live:
         for told in tell(events):
             state = told.state
+            began = told.record.at if began is None else began
             out.out(f"{told.record.at - began:7.2f} s  {told.text}")
             live.refresh()
     if state is not None:
-        out.out(standing(state, seconds=now() - began, now=now()))
+        out.out(standing(state, seconds=seconds(), now=now()))
     return told

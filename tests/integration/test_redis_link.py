@@ -17,6 +17,7 @@ from redis import Redis
 from wink_tasks.adapters.redis.embedded import EmbeddedServer
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, WinkError
+from wink_tasks.core.events import Recorded
 from wink_tasks.testing.conformance.driver import TENANT, Driver, responded
 
 
@@ -166,7 +167,7 @@ def test_connections_that_the_server_closed_are_replaced(redis_url: str) -> None
 def test_an_answer_that_came_too_late_is_told_to_nobody(redis_url: str) -> None:
     store = RedisStore(redis_url, give_up_after=0.06)
     with pytest.raises(LedgerUnavailableError, match="Timeout"):
-        store.link.wait(("BLPOP", "nobody", "0.3"), 0.0)
+        store.link.wait(lambda _: ("BLPOP", "nobody", "0.3"), 0.0)
     for number in range(3):
         assert store.link.ask(("ECHO", number)) == [str(number).encode()]
     store.close()
@@ -189,6 +190,25 @@ def test_a_waiting_reader_gives_up_on_a_server_that_is_gone(redis_url: str) -> N
     server.close()
 
 
+def test_a_waiting_reader_waits_on_when_its_connection_breaks(redis_url: str) -> None:
+    store = RedisStore(redis_url, give_up_after=1.0)
+    d = Driver(store)
+    d.accept("e1")
+    claimed = d.claim("e1")
+    heard: list[Recorded] = []
+    reader = threading.Thread(target=lambda: heard.extend(store.ledger.wait(TENANT, "s1", after=2, timeout=30)))
+    reader.start()
+    with Redis.from_url(redis_url, decode_responses=True) as admin:
+        for _ in range(2):
+            while not (waiting := [client for client in admin.client_list() if client["cmd"] == "xread"]):
+                threading.Event().wait(0.005)
+            admin.client_kill_filter(_id=waiting[0]["id"])
+    d.settle(claimed, responded("e1"))
+    reader.join(10)
+    assert [record.event for record in heard] == [responded("e1")]
+    store.close()
+
+
 def test_waiting_readers_take_nobodys_place(redis_url: str) -> None:
     store = RedisStore(redis_url)
     d = Driver(store)
@@ -207,6 +227,7 @@ FORKS = """
 import os
 import sys
 from wink_tasks.adapters.redis.store import RedisStore
+from wink_tasks.core.events import Recorded
 from wink_tasks.testing.conformance.driver import Driver
 
 store = RedisStore(sys.argv[1])

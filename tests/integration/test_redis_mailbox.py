@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import shake_128
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from wink_tasks.adapters.redis import keys
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.core.codec import VERSION
 from wink_tasks.core.errors import LeaseLostError, LedgerUnavailableError
+from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Claimed, NotClaimed
 from wink_tasks.testing.conformance.driver import TENANT, Driver, responded, returned, rung, succeeded
 
@@ -240,6 +243,34 @@ def test_the_feed_tells_what_happens(d: Driver, server: Any) -> None:
         ("ended", ""),
     ]
     assert {(entry["tenant"], entry["session"], entry["evaluation"]) for entry in entries} == {(TENANT, "s1", "e1")}
+
+
+def test_every_key_is_in_the_dictionary(d: Driver, server: Any) -> None:
+    for session in ("s1", "s2"):
+        d.accept(f"e-{session}", session)
+        d.accept(f"f-{session}", session)
+    d.mailbox.bury(d.claim("e-s1").receipt, reason="poison", error="")
+    d.settle(d.claim("e-s2", "s2"), end=succeeded("e-s2"))
+    d.mailbox.cancel(TENANT, "f-s2", by="ann", reason="r")
+    for outcome in ("e-s2~outcome", "f-s2~outcome"):
+        d.settle(d.claim(outcome, "s2"))
+    while d.ledger.expire(older_than=0.001) == 0:
+        threading.Event().wait(0.002)
+    d.accept("g", "s3", visibility_timeout=0.001)
+    d.claim("g", "s3")
+    d.accept("h", "s3")
+    while not d.mailbox.reap():
+        threading.Event().wait(0.002)
+    d.claim("g", "s3")
+    worker = Worker(name="w1", pid=1, version="0", pool="threads", mailboxes=())
+    d.store.fleet.beat(worker, lifetime=5, term=5)
+    d.store.fleet.agree({"partitions": "4"})
+    names = [re.sub(r"^wink:\{\d\d\}:", "B", key).replace(f"B{TENANT}:", "B<tenant>:") for key in server.keys("*")]
+    names = [name.replace("wink:{fleet}", "<prefix>:{fleet}") for name in names]
+    kinds = {re.sub(r"^(B(<tenant>:)?\w+).*", r"\1", name) for name in names}
+    entry = r"^(?:B(?:<tenant>:)?|<prefix>:{fleet}:)\w+|(?<=, )B\w+"
+    listed = set(re.findall(entry, keys.__doc__ or "", re.MULTILINE))
+    assert kinds == listed
 
 
 def test_a_waiting_reader_hears_of_an_event_at_once(d: Driver) -> None:

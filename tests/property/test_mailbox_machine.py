@@ -294,6 +294,7 @@ EMPTY = Claimed(
 )
 
 
+# Without the phases that shrink and explain a failure: they would take longer than a test may.
 def test_redis_and_memory_are_one_machine(redis_server: EmbeddedServer) -> None:
     MailboxMachine.server = redis_server
     run_state_machine_as_test(

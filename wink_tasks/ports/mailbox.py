@@ -111,11 +111,13 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
     `end` is the terminal event, appended last; it closes all that is open of the evaluation, frees the session, and
     makes its outcome a message. `serves` are the mailboxes from which the settler would go on with the first message
-    that became ready. `after` is the sequence number that it knows.
+    that became ready. `after` is the sequence number that it knows. A settlement that is given again with the `nonce` of
+    one whose answer got lost is answered as that one.
     """
 
     receipt: Receipt
     actor: str
+    nonce: str = ""
     events: Sequence[AnyEvent] = ()
     messages: Sequence[Message] = ()
     end: Terminal | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection
+from hashlib import blake2b
 from traceback import format_exception
 
 from msgspec import structs
@@ -125,6 +126,7 @@ class Steps:
         settlement = Settlement(
             receipt=claimed.receipt,
             actor=parts.actor,
+            nonce=blake2b(claimed.receipt.nonce.encode(), digest_size=8).hexdigest(),
             events=worked.events,
             messages=worked.messages,
             end=worked.end,

@@ -45,7 +45,7 @@ def test_a_terminal_gets_the_standing_below_the_events():
     assert told.state is not None
     shown = file.getvalue()
     assert "waits for a worker" in shown
-    assert "   1.00 s  accepted: desk.total(text='x')" in shown
+    assert "   0.00 s  accepted: desk.total(text='x')" in shown
     assert "1 turn · 1,234 tokens" in shown
     assert "waits for 2 x add" in shown
     assert re.search(r"1 turn · 1,234 tokens · \d+\.0 s · left: 3,766 tokens, \d+ s\n$", shown)

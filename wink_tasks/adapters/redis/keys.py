@@ -1,6 +1,6 @@
 """The dictionary of all keys. B is `<prefix>:{NN}:`, so what belongs together shares the hash tag NN, its partition.
 
-Beside each key: its type, its fields, when it expires (where it does), who writes it, who reads it. "Scripts" are all
+For each key: its type, its fields, when it expires (where it does), who writes it, who reads it. "Scripts" are all
 of the mailbox, a name with `.lua` is one of them.
 
 B<tenant>:ledger:<session>       stream, ids <seq>-0: t (ms), a (actor), v (format), e (event)

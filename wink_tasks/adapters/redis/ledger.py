@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final
+from math import ceil
+from typing import Any, Final
 
 import msgspec
 
@@ -40,8 +41,12 @@ class RedisLedger:
 
     def wait(self, tenant: str, session: str, *, after: int, timeout: float) -> Sequence[Recorded]:
         """The events after `after`, as soon as there is one."""
-        key, millis = self._key(tenant, session, "ledger"), max(1, int(timeout * 1000))
-        streams = self._link.wait(("XREAD", "BLOCK", millis, "STREAMS", key, f"{after}-0"), timeout)
+        key = self._key(tenant, session, "ledger")
+
+        def query(left: float) -> Sequence[Any]:
+            return "XREAD", "BLOCK", ceil(left * 1000), "STREAMS", key, f"{after}-0"
+
+        streams = self._link.wait(query, timeout)
         return recorded([entry for _, entries in streams or () for entry in entries])
 
     def evaluation(self, tenant: str, evaluation: str) -> EvaluationRecord | None:

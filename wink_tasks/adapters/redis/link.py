@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,9 +14,12 @@ from redis import ConnectionPool
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
     ConnectionError as LinkError,
     NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError as LinkTimeout,
@@ -43,6 +46,13 @@ _REFUSALS: Final = {
     "MISCONF": "it cannot write to its disk, and so takes no writes",
     "LOADING": "it is still loading its data",
 }
+
+_CODES: Final[Mapping[type[RedisError], str]] = {
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+    BusyLoadingError: "LOADING",
+}
+"""Whose code redis-py takes out of the text."""
 
 
 def redacted(url: str) -> str:
@@ -132,29 +142,31 @@ class Link:
         """The answers of plain commands as the server gives them, in one round trip."""
         return self._persist(lambda connection: _converse(connection, queries))
 
-    def wait(self, query: Query, seconds: float) -> Any:
-        """The answer of a command that the server holds back for up to `seconds`."""
+    def wait(self, query: Callable[[float], Query], seconds: float) -> Any:
+        """The answer of a command that the server holds back for up to `seconds`; `query` makes it of what is left."""
+        until = time.monotonic() + seconds
 
         def converse(connection: Any) -> Any:
-            connection.send_command(*query)
-            if not connection.can_read(seconds + self._silence):
+            left = max(0.001, until - time.monotonic())
+            connection.send_command(*query(left))
+            if not connection.can_read(left + self._silence):
                 raise LinkTimeout("Timeout reading from socket")
             return connection.read_response()
 
-        return self._persist(converse, waits=True)
+        return self._persist(converse, waits=seconds)
 
     def close(self) -> None:
         """Let go of this process's connections; the next command makes new ones."""
         self._connections.close()
 
-    def _persist(self, converse: Callable[[Any], T], *, waits: bool = False) -> T:
-        started, pause = time.monotonic(), 0.0
+    def _persist(self, converse: Callable[[Any], T], *, waits: float | None = None) -> T:
+        give_up = time.monotonic() + (waits or 0.0) + self._give_up_after
+        pause = 0.0
         while True:
             try:
-                return self._ours().use(converse, waits=waits)
+                return self._ours().use(converse, waits=waits is not None)
             except (LinkError, LinkTimeout) as error:
-                used = time.monotonic() - started
-                if _denied(error) or used + pause + self._silence > self._give_up_after:
+                if _denied(error) or time.monotonic() + pause + self._silence > give_up:
                     raise self._explained(error) from error
             except RedisError as error:
                 raise self._explained(error) from error
@@ -169,7 +181,7 @@ class Link:
     def _explained(self, error: RedisError) -> WinkError:
         if _denied(error):
             return ConfigurationError(f"Redis at {self.url} does not let us in: {error}; look at WINK_REDIS_URL")
-        words = {str(getattr(error, "status_code", "")), *str(error).replace("-", " ").split()}
+        words = {_CODES.get(type(error), ""), *str(error).replace("-", " ").split()}
         for word, advice in _REFUSALS.items():
             if word in words:
                 return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {advice} ({error})")

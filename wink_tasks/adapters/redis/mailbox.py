@@ -93,6 +93,7 @@ class RedisMailbox:
             len(events),
             *events,
             *map(encode, settlement.messages),
+            once=settlement.nonce,
         )
         return Settled(
             first=int(first),
@@ -141,11 +142,18 @@ class RedisMailbox:
         oldest = min((float(first[1]) for first in answers[3::4] if first), default=now)
         return Depth(ready=ready, leased=leased, dead=dead, age=max(0.0, now - oldest))
 
-    def _held(self, name: str, receipt: Receipt, *args: Any) -> list[Any]:
+    def _held(self, name: str, receipt: Receipt, *args: Any, once: str = "") -> list[Any]:
         """What a command answers that only the newest receipt may give. Raises LeaseLostError."""
         address = receipt.address
         code, *answer = self._commands.run(
-            name, address.tenant, address.session, address.message, nonce(), receipt.epoch, receipt.nonce, *args
+            name,
+            address.tenant,
+            address.session,
+            address.message,
+            once or nonce(),
+            receipt.epoch,
+            receipt.nonce,
+            *args,
         )
         if code == b"stale":
             raise LeaseLostError(f"cannot {name} message {address.message!r}: another worker has it, or it is closed")

@@ -16,16 +16,20 @@ def first_line(thing: type) -> str:
 def settings() -> list[str]:
     """A row a setting."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        rows.append(f"| `WINK_{name.upper()}` | `{field.default}` | {field.description} |")
+    rows += [
+        f"| `WINK_{name.upper()}` | `{field.default}` | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
     return rows
 
 
 def metrics() -> list[str]:
     """A row a metric."""
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for metric in METRICS.values():
-        rows.append(f"| `{metric.name}` | {metric.kind} | {', '.join(metric.labels)} | {metric.help} |")
+    rows += [
+        f"| `{metric.name}` | {metric.kind} | {', '.join(metric.labels)} | {metric.help} |"
+        for metric in METRICS.values()
+    ]
     return rows
 
 

@@ -234,7 +234,8 @@ class House:
             self._reaper = None
         self._keeper.stop()
         self._keeping = False
-        self._loop.submit(self.providers.close()).result()
+        if self.providers.any_made:
+            self._loop.submit(self.providers.close()).result()
         self._loop.stop()
         self.store.close()
 

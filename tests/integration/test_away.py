@@ -12,6 +12,7 @@ from tests.unit.runtime.conftest import NoProvider, Shop
 from tests.workers import eventually
 from wink_tasks import ConfigurationError, LedgerUnavailableError, SessionExpiredError
 from wink_tasks.adapters.redis.embedded import EmbeddedServer, free_port
+from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Address, Claimed
 from wink_tasks.testing import answer
 from wink_tasks.testing.inline import NoObserver
@@ -149,3 +150,16 @@ def test_a_session_ends_with_its_retention(redis_url: str):
     with pytest.raises(SessionExpiredError, match="WINK_RETENTION"):
         shop.wink.session("s").refresh()
     shop.wink.leave()
+
+
+def test_a_worker_whose_ledgers_share_a_redis_says_so_and_joins_once(redis_url: str, caplog: pytest.LogCaptureFixture):
+    shop = Shop(providers={"house": NoProvider()})
+    shop.app.conf.broker_url = redis_url
+    worker = Worker(name="w", pid=1, version="1", pool="threads", mailboxes=("celery",))
+    shop.wink.join(lambda: worker)
+    shop.wink.join(lambda: worker)
+    fleet = shop.wink.house().store.fleet
+    assert eventually(fleet.workers, "it joins")[0].name == "w"
+    assert "ledgers share the memory of the app's broker_url" in caplog.text
+    shop.wink.leave()
+    assert not fleet.workers()

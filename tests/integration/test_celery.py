@@ -81,13 +81,13 @@ class Events:
         self.received: list[dict[str, Any]] = []
         self._connection = app.connection_for_read()
         self._receiver = app.events.Receiver(self._connection, handlers={"*": self.received.append})
-        self._ready = threading.Event()
-        self._receiver.on_consume_ready = lambda *_, **__: self._ready.set()
+        self._app = app
         self._thread = threading.Thread(target=self._receiver.capture, kwargs={"wakeup": False})
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(30)
+        with self._app.events.default_dispatcher() as dispatcher:
+            eventually(lambda: dispatcher.send("test-event") or self.received, "events arrive")
         return self
 
     def __exit__(self, *_: object) -> None:

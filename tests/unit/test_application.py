@@ -122,14 +122,14 @@ def test_a_chosen_id_is_kept(shop: Shop):
 
 
 def test_declarations_that_can_never_run(shop: Shop):
-    with pytest.raises(DeclarationError, match="prompt 'shop.chat' is declared twice"):
+    with pytest.raises(DeclarationError, match=r"prompt 'shop\.chat' is declared twice"):
 
         @shop.wink.prompt(output=str, model="house:m")
         def chat() -> str:
             """Again."""
             return ""
 
-    with pytest.raises(DeclarationError, match="tool 'shop.note' is declared twice"):
+    with pytest.raises(DeclarationError, match=r"tool 'shop\.note' is declared twice"):
 
         @shop.wink.tool
         def note() -> str:

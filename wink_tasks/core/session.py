@@ -37,6 +37,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     session: str = ""
     seq: int = 0
+    opened_at: float = 0.0
     open: Mapping[str, EvaluationState] = MappingProxyType({})
     ended: Log[EvaluationState] = Log()
     transcript: Transcript = Transcript()
@@ -61,7 +62,7 @@ def _fold_one(state: SessionState, record: Recorded) -> SessionState:
     event = record.event
     match event:
         case SessionOpened():
-            return replace(state, seq=record.seq, tenant=event.tenant, session=event.session)
+            return replace(state, seq=record.seq, opened_at=record.at, tenant=event.tenant, session=event.session)
         case EvaluationAccepted():
             return replace(state, seq=record.seq, open={**state.open, event.evaluation: accepted(event)})
     if event.evaluation not in state.open:

@@ -85,7 +85,8 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
     `started_at` is when the evaluation was first claimed. `tail` are the ledger's events after the sequence number
     that the claimer knew; a settler that goes on is not told its own again. `read` are those that the message names,
-    of a call and of an outcome after its EvaluationAccepted. `head` is the ledger's last sequence number. `cancelled`:
+    of a call and of an outcome after its EvaluationAccepted. `head` is the ledger's last sequence number, `opened_at` when
+    its first event was written, which tells it from an earlier one of the same name. `cancelled`:
     it was asked to stop, and has not ended.
     """
 
@@ -95,6 +96,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     cancelled: bool
     head: int
+    opened_at: float
     tail: tuple[Recorded, ...] = ()
     read: tuple[Recorded, ...] = ()
 

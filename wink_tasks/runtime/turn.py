@@ -12,7 +12,6 @@ from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import (
     BreakerOpenError,
     ConfigurationError,
-    LedgerFormatError,
     ParametersInvalidError,
     PromptFailedError,
     RequestRejectedError,
@@ -51,11 +50,8 @@ UNKNOWN_HERE = 5.0
 def caught_up(parts: Parts, claimed: Claimed) -> SessionState:
     """The session at the claim's head."""
     tenant, session = claimed.receipt.address.tenant, claimed.receipt.address.session
-    try:
-        state = parts.cache.caught_up(claimed)
-    except LedgerFormatError:
-        state = None
-    if state is None or claimed.message.evaluation not in state.open:
+    state = parts.cache.caught_up(claimed)
+    if state is None:
         state = fold(SessionState(), parts.ledger.read(tenant, session))
     parts.cache.keep(state)
     return state
@@ -143,8 +139,9 @@ class _Turn:
         self.stop.then(future.cancel)
         try:
             response = future.result(left)
-        except TimeoutError:
-            future.cancel()
+        except TimeoutError as error:
+            if not future.cancel():  # it was the provider's own
+                return self.postponed(self.backoff(), error, counts=True)
             return self.fail(Fail("DeadlineExceededError", f"the deadline passed while {chosen} was answering"))
         except FutureCancelledError:
             return Worked(events=tuple(self.events))

@@ -160,6 +160,7 @@ class Work:
             started_at=e.started_at,
             cancelled=e.stopping,
             head=len(s.ledger),
+            opened_at=s.created,
             tail=() if after is None else tuple(s.ledger[after : None if before is None else before - 1]),
             read=tuple(s.ledger[seq - 1] for seq in reads),
         )

@@ -6,8 +6,8 @@ from msgspec import structs
 
 from tests.unit.cli.conftest import desk_of
 from wink_tasks import Wink
-from wink_tasks.runtime.findings import about_fleet, about_store
 from wink_tasks.ports.fleet import StoreFacts, Worker
+from wink_tasks.runtime.findings import about_fleet, about_store
 from wink_tasks.runtime.registry import Registry
 
 MIB = 1 << 20

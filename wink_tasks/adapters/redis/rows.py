@@ -37,7 +37,7 @@ def _recorded(entry: bytes, fields: Mapping[bytes, bytes]) -> Recorded:
 
 def claimed(hand: Sequence[Any]) -> Claimed:
     """What a script hands to a claimer."""
-    spec, reads, epoch, nonce, deliveries, started_at, cancelled, head, tail, read = hand
+    spec, reads, epoch, nonce, deliveries, started_at, cancelled, head, opened_at, tail, read = hand
     message = msgspec.structs.replace(_messages.decode(spec), reads=tuple(map(int, reads.split())))
     return Claimed(
         receipt=Receipt(Address(message.tenant, message.session, message.id), int(epoch), nonce.decode()),
@@ -46,6 +46,7 @@ def claimed(hand: Sequence[Any]) -> Claimed:
         started_at=float(started_at),
         cancelled=cancelled == 1,
         head=int(head),
+        opened_at=float(opened_at),
         tail=recorded(tail),
         read=recorded(read),
     )

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 from celery import Celery
+from celery._state import get_current_app
 from celery.app.trace import build_tracer
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -167,11 +168,14 @@ def test_mistakes_with_metrics_raise() -> None:
 
 
 def test_celery_tasks_are_part_of_the_trace_that_published_them(
-    tracer: Tracer, provider: TracerProvider, exporter: InMemorySpanExporter
+    tracer: Tracer, provider: TracerProvider, exporter: InMemorySpanExporter, request: pytest.FixtureRequest
 ) -> None:
-    app = Celery("traced", broker="memory://", set_as_current=False)
+    # The instrumentation looks a task up in the current app's registry.
+    before = get_current_app()
+    app = Celery("traced", broker="memory://")
+    request.addfinalizer(before.set_current)
 
-    @app.task(name="traced.add")
+    @app.task(name="traced.add", shared=False)
     def add(x: int, y: int) -> int:
         with tracer.span("inside", {}):
             return x + y

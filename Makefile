@@ -40,7 +40,7 @@ bench: $(VENV)/.dev ## measure; the last line of each benchmark is JSON
 
 lock: $(VENV)/.dev ## resolve requirements-dev.lock anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra flower --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra flower --extra openai --group dev --universal --python-version 3.11 \
 	  --upgrade --quiet --custom-compile-command 'make lock' --output-file requirements-dev.lock
 
 clean: ## remove what the other targets made

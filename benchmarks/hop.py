@@ -74,8 +74,9 @@ def main() -> None:
         ]
         try:
             hops, continued = load(server.url, "hops"), load(server.url, "continued")
+            first, following = hops.bare.s(0).set(queue="hops"), hops.bare.s().set(queue="hops")
             sides: dict[str, Callable[[], Any]] = {
-                "bare": lambda: chain(*[hops.bare.s(0).set(queue="hops"), *[hops.bare.s().set(queue="hops")] * 4])(),
+                "bare": chain(first, *[following] * 4).apply_async,
                 "wink": partial(hops.five_steps.delay, "go"),
                 "continued": partial(continued.five_steps.delay, "go"),
             }

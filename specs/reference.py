@@ -36,8 +36,10 @@ def metrics() -> list[str]:
 def event_types() -> list[str]:
     """A row an event."""
     rows = ["| event | fields | meaning |", "|---|---|---|"]
-    for event in events.Event.__subclasses__():
-        rows.append(f"| `{event.__name__}` | {', '.join(event.__struct_fields__)} | {first_line(event)} |")
+    rows += [
+        f"| `{event.__name__}` | {', '.join(event.__struct_fields__)} | {first_line(event)} |"
+        for event in events.Event.__subclasses__()
+    ]
     return rows
 
 

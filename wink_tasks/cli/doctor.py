@@ -9,10 +9,10 @@ from typing import Final
 import typer
 
 from wink_tasks.app import Wink
-from wink_tasks.runtime.findings import Finding, about_fleet, about_store
 from wink_tasks.cli.options import App, Json, application
 from wink_tasks.cli.printing import console, print_json, print_table
 from wink_tasks.core.errors import WinkError
+from wink_tasks.runtime.findings import Finding, about_fleet, about_store
 from wink_tasks.wiring import redis_url
 
 UNHEALTHY: Final = 1

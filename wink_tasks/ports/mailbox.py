@@ -85,9 +85,9 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
     `started_at` is when the evaluation was first claimed. `tail` are the ledger's events after the sequence number
     that the claimer knew; a settler that goes on is not told its own again. `read` are those that the message names,
-    of a call and of an outcome after its EvaluationAccepted. `head` is the ledger's last sequence number, `opened_at` when
-    its first event was written, which tells it from an earlier one of the same name. `cancelled`:
-    it was asked to stop, and has not ended.
+    of a call and of an outcome after its EvaluationAccepted. `head` is the ledger's last sequence number, `opened_at`
+    when its first event was written, which tells it from an earlier one of the same name. `cancelled`: it was asked to
+    stop, and has not ended.
     """
 
     receipt: Receipt
@@ -113,8 +113,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
 
     `end` is the terminal event, appended last; it closes all that is open of the evaluation, frees the session, and
     makes its outcome a message. `serves` are the mailboxes from which the settler would go on with the first message
-    that became ready. `after` is the sequence number that it knows. A settlement that is given again with the `nonce` of
-    one whose answer got lost is answered as that one.
+    that became ready. `after` is the sequence number that it knows. A settlement that is given again with the `nonce`
+    of one whose answer got lost is answered as that one.
     """
 
     receipt: Receipt

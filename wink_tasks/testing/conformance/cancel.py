@@ -1,5 +1,5 @@
 """Cancelling."""
-# ruff: noqa: D102, S101 - tests
+# ruff: noqa: D102 - tests
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Leases, retries, dead letters and the reaper."""
-# ruff: noqa: D102, PLR2004, S101 - tests
+# ruff: noqa: D102, PLR2004 - tests
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Drives a store as a runtime would, with little to say: evaluations of one prompt, their turns and calls."""
-# ruff: noqa: S101 - tests
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Who is alive, and who reaps."""
-# ruff: noqa: D102, S101 - tests
+# ruff: noqa: D102 - tests
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, the import layers, and pyright on a u
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pyright --warnings
+	$(BIN)/pyright --pythonpath $(BIN)/python --warnings
 
 reference: $(VENV)/.dev ## write specs/REFERENCE.md anew, from the code
 	$(BIN)/python specs/reference.py > specs/REFERENCE.md

@@ -291,6 +291,7 @@ EMPTY = Claimed(
     started_at=0,
     cancelled=False,
     head=0,
+    opened_at=0.0,
 )
 
 

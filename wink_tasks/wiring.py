@@ -234,7 +234,7 @@ class House:
             self._reaper = None
         self._keeper.stop()
         self._keeping = False
-        if self.providers.any_made:
+        if self._loop.started:  # else no provider has a connection
             self._loop.submit(self.providers.close()).result()
         self._loop.stop()
         self.store.close()

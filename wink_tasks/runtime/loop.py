@@ -19,6 +19,11 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def started(self) -> bool:
+        """Whether anything was submitted since it was made or stopped."""
+        return self._loop is not None
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start `coroutine`; cancelling the future ends it at its next await."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._running())

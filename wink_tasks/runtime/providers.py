@@ -64,11 +64,6 @@ class Providers:
                 self._made[name] = provider
             return self._made[name]
 
-    @property
-    def any_made(self) -> bool:
-        """Whether there is something to close."""
-        return bool(self._made)
-
     async def close(self) -> None:
         """Close all that were made, also where one fails."""
         with self._lock:

@@ -181,9 +181,9 @@ def test_celery_tasks_are_part_of_the_trace_that_published_them(
             return x + y
 
     def publish_and_work() -> None:
-        with app.connection_for_write() as connection, connection.SimpleQueue("celery") as queue:
+        with app.connection_for_write() as connection, connection.SimpleQueue("traced") as queue:
             with tracer.span("request", {}):
-                app.send_task("traced.add", (1, 2))
+                app.send_task("traced.add", (1, 2), queue="traced")
             message = queue.get(timeout=10)
             message.ack()
         # What a worker does with a message, without the worker.

@@ -8,7 +8,8 @@ local function hand(m, after, last)
   if m.sent.kind ~= 'turn' then pick(e.accepted_seq) end
   for seq in string.gmatch(m.reads, '%d+') do pick(seq) end
   if after ~= '' then tail = call('XRANGE', ledger, (after + 1) .. '-0', last) end
-  return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, e.started_at, stopping(e) and 1 or 0, s.head, s.created, tail, read}
+  local cancelled = stopping(e) and 1 or 0
+  return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, e.started_at, cancelled, s.head, s.created, tail, read}
 end
 
 local function rung(ids)

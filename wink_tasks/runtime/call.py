@@ -9,7 +9,13 @@ from traceback import format_exception
 from typing import Any
 
 from wink_tasks.core.codec import LARGEST_EVENT, encode
-from wink_tasks.core.errors import CancelledError, LedgerFormatError, PayloadTooLargeError, ToolError
+from wink_tasks.core.errors import (
+    CancelledError,
+    LedgerFormatError,
+    LedgerUnavailableError,
+    PayloadTooLargeError,
+    ToolError,
+)
 from wink_tasks.core.events import Call, EvaluationAccepted, ModelResponded, ToolFailed, ToolFailure, ToolReturned
 from wink_tasks.core.redaction import redact
 from wink_tasks.core.retry import backoff
@@ -60,6 +66,8 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
             seconds=round(parts.clock.monotonic() - began, 6),
         )
         _refuse_large(event, tool)
+    except LedgerUnavailableError:
+        raise  # nothing can be recorded now: the call is delivered again
     except ToolError as error:
         return _failed(parts, claimed, call, kind="tool_error", message=str(error), began=began)
     except tool.retry_on as error:

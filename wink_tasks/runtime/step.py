@@ -109,7 +109,7 @@ class Steps:
                     return work_turn(parts, claimed, stop)
                 case "call":
                     return work_call(parts, claimed, stop)
-                case "outcome":
+                case _:
                     return work_outcome(parts, claimed)
         except LedgerUnavailableError:
             raise

@@ -21,6 +21,7 @@ from wink_tasks import (
     LedgerUnavailableError,
     ParamsChangedError,
     ProviderRejectedError,
+    RunTimeoutError,
     SessionExpiredError,
     ToolError,
     UnsupportedError,
@@ -31,6 +32,7 @@ from wink_tasks.adapters.celery.worker import attach
 from wink_tasks.core.errors import LedgerFormatError
 from wink_tasks.core.events import Call
 from wink_tasks.core.transcript import ToolAnswered
+from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Address, Claimed
 from wink_tasks.ports.provider import Response
 from wink_tasks.runtime.call import work_call
@@ -38,7 +40,7 @@ from wink_tasks.runtime.outcome import work_outcome
 from wink_tasks.runtime.stop import Stop
 from wink_tasks.runtime.turn import shown
 from wink_tasks.testing import FakeClock, answer, call, calls, scripted
-from wink_tasks.testing.inline import NoObserver
+from wink_tasks.testing.inline import InlineWorker, NoObserver
 
 
 def claim(shop: Shop, run, message: str = "") -> Claimed:
@@ -398,3 +400,90 @@ def test_what_a_tool_says_to_the_model_is_an_answer(shop: Shop):
         assert shop.chat.delay("x").get() == "ok"
     with pytest.raises(ToolError):
         raise ToolError("plain")
+
+
+def test_a_tool_that_meets_an_absent_store_is_delivered_again(shop: Shop):
+    @shop.wink.tool(max_retries=0)
+    def reader() -> str:
+        """Read the session."""
+        raise LedgerUnavailableError("away")
+
+    @shop.wink.prompt(output=str, tools=[reader], model="house:m")
+    def asker() -> str:
+        """You ask."""
+        return "go"
+
+    with scripted(shop.wink, {asker: [call(reader)]}):
+        run = asker.with_options(countdown=1).delay()
+        house = shop.wink.house()
+        object.__setattr__(house.parts, "ringer", SimpleNamespace(ring=lambda _: None))
+        house.clock.advance(2)
+        house.store.mailbox.reap()
+        house.steps.run(Address("default", run.id, run.id), "shop.asker", serves=(), observer=NoObserver())
+        message = f"{run.id}~turn1.call0"
+        with pytest.raises(LedgerUnavailableError):
+            house.steps.run(Address("default", run.id, message), "shop.reader", serves=(), observer=NoObserver())
+        record = house.store.ledger.message("default", run.id, message)
+        assert record is not None
+        assert record.state == "leased"
+
+
+def test_a_store_that_goes_after_accept_costs_a_warning_only(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    with scripted(shop.wink, {shop.chat: [answer("ok")]}):
+        house = shop.wink.house()
+        house.submitter._expects_workers = True
+
+        def away():
+            raise LedgerUnavailableError("away")
+
+        monkeypatch.setattr(house.store.fleet, "workers", away)
+        assert shop.chat.delay("x").get() == "ok"
+
+
+def test_a_model_call_is_cut_when_its_evaluation_is_cancelled():
+    asked = threading.Event()
+
+    class Hanging(NoProvider):
+        """Never answers."""
+
+        async def complete(self, request):
+            asked.set()
+            await asyncio.Event().wait()
+
+    shop, clock = Shop(providers={"house": Hanging()}), FakeClock()
+    with shop.wink.in_memory(clock=clock, pass_time=clock.advance) as house:
+        run = shop.chat.with_options(countdown=1).delay("x")
+
+        def cancel() -> None:
+            assert asked.wait(10)
+            run.cancel("never mind")
+            house.parts.keeper.renew()
+
+        helper = threading.Thread(target=cancel)
+        helper.start()
+        with pytest.raises(CancelledError, match="never mind"):
+            run.get()
+        helper.join()
+
+
+def test_nothing_left_to_do_is_said():
+    worker = InlineWorker(
+        steps=lambda: None,
+        mailbox=None,
+        waiting=SimpleNamespace(next_due=lambda: None),
+        clock=FakeClock(),
+        pass_time=lambda _: None,
+    )
+    with pytest.raises(RunTimeoutError, match="nothing is left to do in this process"):
+        worker.work(5)
+
+
+def test_explaining_what_waits_for_a_worker_that_is_there(shop: Shop):
+    with scripted(shop.wink, {}):
+        run = shop.chat.with_options(countdown=1).delay("x")
+        house = shop.wink.house()
+        house.clock.advance(2)
+        house.store.mailbox.reap()
+        worker = Worker(name="w", pid=1, version="1", pool="solo", mailboxes=("celery",))
+        house.store.fleet.beat(worker, lifetime=10, term=10)
+        assert run.explain() == f"turn {run.id} is ready in mailbox 'celery'"

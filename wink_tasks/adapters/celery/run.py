@@ -137,10 +137,6 @@ class Run(AsyncResult, Generic[T]):
         desk = self._desk()
         return desk.explain(self._record())
 
-    def forget(self) -> None:
-        """Drop what the result backend holds; the ledger stays."""
-        super().forget()
-
     def _record(self) -> EvaluationRecord:
         record = self._desk().ledger.evaluation(self.tenant, self.id)
         if record is None:

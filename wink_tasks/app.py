@@ -274,13 +274,16 @@ class Wink:
             return self._replacement
         pid = os.getpid()
         if pid not in self._houses:
-            self._houses[pid] = celery_house(
+            made = celery_house(
                 app=self.app,
                 events=self.events,
                 settings=self.settings,
                 choices=self._choices(),
                 registry=self.registry,
             )
+            self._houses.setdefault(
+                pid, made
+            )  # of threads that came at once, one house is used; none has opened anything
         return self._houses[pid]
 
     def steps(self) -> Steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ class House:
         self._loop = BackgroundLoop()
         self._keeper = Keeper(store.mailbox, choices.clock, every=settings.visibility_timeout / 3)
         self._keeping = False
+        self._starting = threading.Lock()
         self._reaper: Reaper | None = None
         from wink_tasks.adapters.breaker import ProcessBreaker  # pybreaker brings tornado
 
@@ -174,9 +176,10 @@ class House:
     def working(self) -> Steps:
         """What works on messages, with its leases held from now on."""
         self.agree()
-        if not self._keeping:
-            self._keeping = True
-            self._keeper.start()
+        with self._starting:
+            if not self._keeping:
+                self._keeping = True
+                self._keeper.start()
         return self.steps
 
     def agree(self) -> None:

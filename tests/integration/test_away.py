@@ -163,3 +163,22 @@ def test_a_worker_whose_ledgers_share_a_redis_says_so_and_joins_once(redis_url: 
     assert "ledgers share the memory of the app's broker_url" in caplog.text
     shop.wink.leave()
     assert not fleet.workers()
+
+
+def test_threads_that_come_at_once_share_one_house(redis_url: str):
+    shop = Shop(redis_url=redis_url, providers={"house": NoProvider()})
+    start = threading.Barrier(8)
+    seen = []
+
+    def come() -> None:
+        start.wait()
+        seen.append((shop.wink.house(), shop.wink.steps()))
+
+    threads = [threading.Thread(target=come) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(house) for house, _ in seen}) == len({id(steps) for _, steps in seen}) == 1
+    assert sum(thread.name == "wink-keeper" for thread in threading.enumerate()) == 1
+    shop.wink.leave()

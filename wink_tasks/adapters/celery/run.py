@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar, cast
 
@@ -27,29 +28,21 @@ WAIT_AT_MOST = 5.0
 """Seconds that one blocking read lasts; then the clock is looked at."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Desk:
-    """What handles work with: the store's ports, and how an output becomes the prompt's type."""
+    """What handles work with: the store's ports, sessions by tenant and name, and the prompts' output types.
 
-    def __init__(
-        self,
-        *,
-        mailbox: Mailbox,
-        ledger: Ledger,
-        ringer: Ringer,
-        clock: Clock,
-        session: Callable[[str, str], SessionView],
-        load_output: Callable[[str, Any], Any],
-        explain: Callable[[EvaluationRecord], str],
-        work: Callable[[float], None],
-    ) -> None:
-        self.mailbox = mailbox
-        self.ledger = ledger
-        self.ringer = ringer
-        self.clock = clock
-        self.session = session
-        self.load_output = load_output
-        self.explain = explain
-        self.work = work
+    `work` lets up to so many seconds pass and does what is due, in a process that has no workers.
+    """
+
+    mailbox: Mailbox
+    ledger: Ledger
+    ringer: Ringer
+    clock: Clock
+    session: Callable[[str, str], SessionView]
+    load_output: Callable[[str, Any], Any]
+    explain: Callable[[EvaluationRecord], str]
+    work: Callable[[float], None]
 
 
 class Run(AsyncResult, Generic[T]):

@@ -253,6 +253,7 @@ class Wink:
                 record, ledger=house.store.ledger, fleet=house.store.fleet, clock=house.clock
             ),
             work=house.work,
+            on_loop=house.parts.loop.is_current,
         )
 
     def _load_output(self, prompt: str, output: Json) -> Any:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID, uuid4
@@ -232,15 +233,18 @@ class House:
     def close(self) -> None:
         """End what was started, each part also where another fails to end. May be called twice."""
         self.steps.close()
-        if self._reaper is not None:
-            self._reaper.stop()
-            self._reaper = None
-        self._keeper.stop()
-        self._keeping = False
+        with ExitStack() as last:
+            last.callback(self.store.close)
+            last.callback(self._end_loop)
+            last.callback(self._keeper.stop)
+            if self._reaper is not None:
+                last.callback(self._reaper.stop)
+        self._reaper, self._keeping = None, False
+
+    def _end_loop(self) -> None:
         if self._loop.started:  # else no provider has a connection
             self._loop.submit(self.providers.close()).result()
         self._loop.stop()
-        self.store.close()
 
 
 def redis_url(settings: Settings, app: Celery) -> tuple[str, str]:

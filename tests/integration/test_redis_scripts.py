@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wink_tasks.adapters.redis import scripts
+from wink_tasks.adapters.redis import keys, scripts
+from wink_tasks.core.ids import RESERVED
 
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.glob("*.lua"))
@@ -45,3 +46,8 @@ def test_fragments_are_joined_once_and_in_the_order_of_their_needs(file: Path) -
     for place, name in enumerate(included):
         needs = re.search(r"Needs ([^.]*)\.", (LUA / f"{name}.lua").read_text())
         assert set(re.findall(r"_\w+", needs[1]) if needs else []) <= set(included[:place])
+
+
+def test_every_key_that_bears_no_tenant_has_a_name_that_no_tenant_may_have() -> None:
+    assert set(re.findall(r"\bB([a-z]+)\b", keys.__doc__ or "")) >= {"message", "home", "dead", "due", "leased"}
+    assert set(re.findall(r"\bB([a-z]+)\b", keys.__doc__ or "")) <= RESERVED

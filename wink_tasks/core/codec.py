@@ -25,6 +25,11 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def clean(text: str) -> str:
+    """`text` as UTF-8 has it: a lone surrogate, which no ledger takes, is shown by its number."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def decode_event(data: bytes, version: int = VERSION, upcasters: Mapping[int, Upcaster] = UPCASTERS) -> AnyEvent:
     """The event in `data`, which was written by format `version`; `upcasters[n]` lifts version n to n + 1.
 

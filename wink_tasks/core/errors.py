@@ -135,6 +135,10 @@ class LedgerUnavailableError(WinkError, ConnectionError):
     retryable = True
 
 
+class StoreRefusedError(WinkError):
+    """The Redis that holds the ledgers answers a command of ours with an error; asking again would not help."""
+
+
 class LeaseLostError(WinkError):
     """Another worker has claimed the message since; what this one does no longer counts."""
 

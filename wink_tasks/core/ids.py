@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from binascii import crc_hqx
 from collections.abc import Callable
+from typing import Final
 from uuid import UUID
 
 from wink_tasks.core.contracts import require
@@ -20,6 +21,10 @@ TURN = ":turn"
 OUTCOME = ":outcome"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+RESERVED: Final = frozenset(
+    "active closed dead delayed done dropped due feed fleet home leased message ready reaped sessions".split()
+)
+"""What else stands where a store's keys have the tenant."""
 
 
 def checked_name(kind: str, value: str) -> str:
@@ -39,13 +44,16 @@ def checked_name(kind: str, value: str) -> str:
 def checked_tenant(value: str) -> str:
     """`value`, if it may be a tenant. It stands between colons in Redis keys, so it has none itself.
 
-    Raises ParametersInvalidError, which tells the grammar.
+    Raises ParametersInvalidError, which tells the grammar, or that the store's own keys bear that name.
     """
     if _TENANT.fullmatch(value) is None:
         message = (
             f"tenant {value!r} is not usable: it takes 1 to 63 letters, digits and any of ._-, "
             f"and starts with a letter or a digit"
         )
+        raise ParametersInvalidError(message)
+    if value in RESERVED:
+        message = f"tenant {value!r} is not usable: the store's own keys bear that name; choose another"
         raise ParametersInvalidError(message)
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from math import inf
 from typing import Any, Literal
 
 from wink_tasks.core.errors import ParametersInvalidError
@@ -39,7 +40,7 @@ class CallOptions:
         for name in ("deadline", "expires", "countdown"):
             value = getattr(self, name)
             moment = isinstance(value, datetime) and name != "countdown"
-            number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
             if value is not None and not moment and not number:
                 kinds = "seconds" if name == "countdown" else "seconds, or an aware datetime"
                 message = f"{name}={value!r} does not fit: it takes {kinds}, not below zero"

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError as FutureCancelledError
 from traceback import format_exception
 from typing import Any
 
-from wink_tasks.core.codec import LARGEST_EVENT, encode
+from wink_tasks.core.codec import LARGEST_EVENT, clean, encode
 from wink_tasks.core.errors import (
     CancelledError,
     LedgerFormatError,
@@ -75,9 +75,16 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
         delay = backoff(claimed.deliveries, parts.draw())
         return Postponed(delay, f"{type(error).__name__}: {error}", counts=True)
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is recorded, and fails its task
-        if stop.is_set and isinstance(error, CancelledError):
+        elapsed = parts.clock.monotonic() - began
+        stopped = stop.is_set and isinstance(error, CancelledError)
+        late = tool.timeout is not None and elapsed >= tool.timeout
+        if stopped and stop.cancelled:
             return Worked()
-        kind: ToolFailure = "timeout" if isinstance(error, TimeoutError) else "exception"
+        if stopped and not late:
+            delay = backoff(claimed.deliveries, parts.draw())
+            return Postponed(delay, f"stopped after {elapsed:.1f} s", counts=True)
+        timed_out = stopped or isinstance(error, TimeoutError) or type(error).__name__ == "SoftTimeLimitExceeded"
+        kind: ToolFailure = "timeout" if timed_out else "exception"
         return _failed(parts, claimed, call, kind=kind, message=_for_model(error), began=began, error=error)
     _count(parts, call.tool, "ok", event.seconds)
     return Worked(events=(event,))
@@ -116,6 +123,8 @@ def _run(parts: Parts, tool: ToolDefinition, context: ToolContext, arguments: Ma
     except FutureCancelledError as error:
         message = f"the call {context.idempotency_key} was stopped"
         raise CancelledError(message, run_id=context.run_id) from error
+    finally:
+        future.cancel()  # an interrupt of this thread must not leave a call running
 
 
 def _refuse_large(event: ToolReturned, tool: ToolDefinition) -> None:
@@ -149,10 +158,10 @@ def _failed(
         call=call.id,
         tool=call.tool,
         kind=kind,
-        message=message[:LONGEST_TRACEBACK],
+        message=clean(message[:LONGEST_TRACEBACK]),
         seconds=round(seconds, 6),
-        error=None if error is None else redact(f"{type(error).__name__}: {error}")[:LONGEST_TRACEBACK],
-        traceback=None if error is None else redact("".join(format_exception(error)))[-LONGEST_TRACEBACK:],
+        error=None if error is None else clean(redact(f"{type(error).__name__}: {error}"))[:LONGEST_TRACEBACK],
+        traceback=None if error is None else clean(redact("".join(format_exception(error))))[-LONGEST_TRACEBACK:],
     )
     _count(parts, call.tool, kind, seconds)
     if error is not None:

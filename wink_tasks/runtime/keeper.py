@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 
 import msgspec
 
-from wink_tasks.core.errors import LedgerUnavailableError
+from wink_tasks.core.redaction import redact
 from wink_tasks.ports.clock import Clock
-from wink_tasks.ports.mailbox import Address, Mailbox, Receipt
+from wink_tasks.ports.mailbox import Mailbox, Receipt
+from wink_tasks.runtime.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class Held(msgspec.Struct):
 
     receipt: Receipt
     until: float
-    stop: Callable[[], None]
+    stop: Stop
 
 
 class Keeper:
@@ -30,7 +30,7 @@ class Keeper:
         self._mailbox = mailbox
         self._clock = clock
         self._every = every
-        self._held: dict[Address, Held] = {}
+        self._held: dict[Receipt, Held] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -48,21 +48,19 @@ class Keeper:
             self._thread.join()
             self._thread = None
 
-    def hold(self, receipt: Receipt, *, limit: float, stop: Callable[[], None]) -> None:
+    def hold(self, receipt: Receipt, *, limit: float, stop: Stop) -> None:
         """Renew `receipt` for at most `limit` seconds.
 
-        `stop` is called, from the keeper's thread, where the step should not go on: the limit passed, the lease is
+        `stop` is set, from the keeper's thread, where the step should not go on: the limit passed, the lease is
         lost, or the evaluation is cancelled.
         """
         with self._lock:
-            self._held[receipt.address] = Held(receipt, self._clock.monotonic() + limit, stop)
+            self._held[receipt] = Held(receipt, self._clock.monotonic() + limit, stop)
 
     def release(self, receipt: Receipt) -> None:
         """The step is over."""
         with self._lock:
-            held = self._held.get(receipt.address)
-            if held is not None and held.receipt == receipt:
-                del self._held[receipt.address]
+            self._held.pop(receipt, None)
 
     def held(self) -> tuple[Receipt, ...]:
         """What this process works on."""
@@ -77,14 +75,14 @@ class Keeper:
             if held.until > now:
                 holding.append(held)
             else:
-                held.stop()
+                held.stop.set()
                 self.release(held.receipt)
         if not holding:
             return
         standings = self._mailbox.extend([held.receipt for held in holding])
         for held, standing in zip(holding, standings, strict=True):
             if standing != "held":
-                held.stop()
+                held.stop.set(cancelled=standing == "cancelled")
             if standing == "stale":
                 self.release(held.receipt)
 
@@ -96,5 +94,5 @@ class Keeper:
         while not self._ended.wait(self._every):
             try:
                 self.renew()
-            except LedgerUnavailableError as error:
-                log.warning("%d leases not renewed: %s", len(self._held), error)
+            except Exception as error:  # noqa: BLE001 - whatever it is: without a keeper, steps would run twice
+                log.warning("%d leases not renewed: %s", len(self._held), redact(f"{type(error).__name__}: {error}"))

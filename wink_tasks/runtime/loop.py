@@ -24,6 +24,10 @@ class BackgroundLoop:
         """Whether anything was submitted since it was made or stopped."""
         return self._loop is not None
 
+    def is_current(self) -> bool:
+        """Whether the caller runs on it."""
+        return threading.current_thread() is self._thread
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start `coroutine`; cancelling the future ends it at its next await."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._running())

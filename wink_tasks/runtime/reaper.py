@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from wink_tasks.core.errors import LedgerUnavailableError
+from wink_tasks.core.redaction import redact
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.doorbell import Ringer
 from wink_tasks.ports.fleet import Fleet, Worker
@@ -70,7 +71,10 @@ class Reaper:
             self._thread = None
         if self._joined is not None:
             joined, self._joined = self._joined, None
-            self._fleet.leave(joined.name)
+            try:
+                self._fleet.leave(joined.name)
+            except LedgerUnavailableError as error:  # its entry runs out by itself
+                log.warning("left without a word: %s", error)
 
     def round(self) -> float:
         """One look; returns after how many seconds the next one is due."""
@@ -90,6 +94,6 @@ class Reaper:
         while not self._ended.wait(pause):
             try:
                 pause = self.round()
-            except LedgerUnavailableError as error:
-                log.warning("nothing reaped: %s", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is: without a reaper, nothing comes back
+                log.warning("nothing reaped: %s", redact(f"{type(error).__name__}: {error}"))
                 pause = self._beat

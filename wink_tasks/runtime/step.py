@@ -10,6 +10,7 @@ from traceback import format_exception
 
 from msgspec import structs
 
+from wink_tasks.core.codec import clean
 from wink_tasks.core.errors import LeaseLostError, LedgerUnavailableError
 from wink_tasks.core.events import EvaluationAccepted, EvaluationFailed, EvaluationSucceeded, Recorded, Terminal
 from wink_tasks.core.ids import OUTCOME, TURN
@@ -70,7 +71,7 @@ class Steps:
         parts, message = self._parts, claimed.message
         stop = Stop()
         began = parts.clock.monotonic()
-        parts.keeper.hold(claimed.receipt, limit=self._limit(claimed), stop=stop.set)
+        parts.keeper.hold(claimed.receipt, limit=self._limit(claimed), stop=stop)
         error: Exception | None = None
         try:
             if not first:
@@ -81,7 +82,7 @@ class Steps:
                 result = self._work(claimed, stop)
             if isinstance(result, Postponed):
                 doorbells = parts.mailbox.nack(
-                    claimed.receipt, delay=result.delay, counts=result.counts, error=redact(result.error)
+                    claimed.receipt, delay=result.delay, counts=result.counts, error=clean(redact(result.error))
                 )
                 parts.ringer.ring(doorbells)
                 return None, None
@@ -103,6 +104,8 @@ class Steps:
 
     def _work(self, claimed: Claimed, stop: Stop) -> Result:
         parts, message = self._parts, claimed.message
+        if claimed.cancelled and message.kind != "outcome":
+            return Postponed(0.0, "its evaluation was cancelled", counts=False)
         try:
             match message.kind:
                 case "turn":

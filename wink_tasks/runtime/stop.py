@@ -12,6 +12,7 @@ class Stop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._set = False
+        self.cancelled = False
         self._calls: list[Callable[[], object]] = []
 
     @property
@@ -19,10 +20,11 @@ class Stop:
         """Whether the step should not go on."""
         return self._set
 
-    def set(self) -> None:
-        """Ask the step to stop."""
+    def set(self, *, cancelled: bool = False) -> None:
+        """Ask the step to stop; `cancelled` says that its evaluation is asked to, and not only this try."""
         with self._lock:
             self._set = True
+            self.cancelled = self.cancelled or cancelled
             calls, self._calls = self._calls, []
         for call in calls:
             call()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError as FutureCancelledError
 from hashlib import sha256
+from itertools import count
 
 from msgspec import structs
 
-from wink_tasks.core.codec import LARGEST_EVENT, encode
+from wink_tasks.core.codec import LARGEST_EVENT, clean, encode
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import (
     BreakerOpenError,
@@ -33,6 +36,7 @@ from wink_tasks.core.events import (
 )
 from wink_tasks.core.ids import TURN, call_id, turn_id
 from wink_tasks.core.prompt import PromptDefinition, Rendered
+from wink_tasks.core.redaction import redact
 from wink_tasks.core.retry import backoff
 from wink_tasks.core.session import SessionState, fold
 from wink_tasks.ports.mailbox import Claimed
@@ -57,10 +61,37 @@ def caught_up(parts: Parts, claimed: Claimed) -> SessionState:
     return state
 
 
+SHORTEST_PAUSE = 1.0
+"""Seconds that are waited also where a provider says 0."""
+
+MOST_CALLS = 256
+"""How many calls of one answer are run."""
+
+
+def over(state: SessionState, evaluation: EvaluationState, message: Message, now: float) -> Terminal | None:
+    """How an evaluation ends that may not begin any more, or whose calls are open at its limit.
+
+    A turn that still waits for something was brought by its limit alone: then the store's clock counts, not this one.
+    """
+    terms = evaluation.terms
+    waits = evaluation.phase == "calling" or evaluation.id != next(iter(state.open))
+    if waits and message.limit_at is not None:
+        now = max(now, message.limit_at)
+    if evaluation.phase == "accepted" and terms.expires_at is not None and now >= terms.expires_at:
+        return EvaluationCancelled(evaluation=evaluation.id, reason="expired before it started")
+    deadline = evaluation.deadline_at if evaluation.phase != "accepted" else terms.deadline_at
+    if deadline is not None and now >= deadline:
+        passed = f"the deadline passed after {evaluation.turns} turns"
+        return EvaluationFailed(evaluation=evaluation.id, code="DeadlineExceededError", message=passed)
+    return None
+
+
 def work_turn(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
     """One turn of an evaluation. Does no more I/O than one model call."""
     state = caught_up(parts, claimed)
     evaluation = state.open[claimed.message.evaluation]
+    if (end := over(state, evaluation, claimed.message, parts.clock.now())) is not None:
+        return Worked(end=end)
     prompt = parts.registry.prompts.get(evaluation.prompt)
     if prompt is None:
         return Postponed(UNKNOWN_HERE, f"prompt {evaluation.prompt!r} is unknown to worker {parts.actor}", counts=False)
@@ -89,10 +120,6 @@ class _Turn:
         self.events.append(event)
 
     def work(self) -> Result:
-        now = self.parts.clock.now()
-        expires_at = self.evaluation.terms.expires_at
-        if self.evaluation.phase == "accepted" and expires_at is not None and now >= expires_at:
-            return self.end(EvaluationCancelled(evaluation=self.evaluation.id, reason="expired before it started"))
         try:
             rendered = self.prompt.render(self.evaluation.params, FoldedSession(self.state))
         except ParametersInvalidError as error:
@@ -100,11 +127,14 @@ class _Turn:
         except PromptFailedError as error:
             return self.fail(Fail("PromptFailedError", str(error)))
         if self.evaluation.phase == "accepted":
-            self.add(self.started(rendered))
+            started = self.started(rendered)
+            if (size := len(encode(started))) > LARGEST_EVENT:
+                what = f"what the user says has {size} bytes; a ledger takes {LARGEST_EVENT}"
+                return self.fail(Fail("PayloadTooLargeError", what))
+            self.add(started)
         if self.evaluation.phase == "calling":
-            # Only its limit brings a turn here before its calls are answered: this clock may be behind the store's.
-            now = max(now, self.evaluation.deadline_at or now)
-        move = decide(self.evaluation, now=now, judge=self.prompt.judge)
+            return Postponed(UNKNOWN_HERE, "its calls are not answered yet", counts=False)
+        move = decide(self.evaluation, now=self.parts.clock.now(), judge=self.prompt.judge)
         if isinstance(move, CallModel):
             if postponed_or_end := self.ask(rendered, move.turn):
                 return postponed_or_end
@@ -117,7 +147,7 @@ class _Turn:
         limits = [limit for limit in (relative, terms.deadline_at) if limit is not None]
         return EvaluationStarted(
             evaluation=self.evaluation.id,
-            content=rendered.content,
+            content=clean(rendered.content),
             model=self.parts.router.select_model(self.prompt, terms, attempt=self.claimed.deliveries),
             budget=self.parts.estimator.estimate(self.prompt, context=self.evaluation.params, terms=terms),
             deadline_at=min(limits, default=None),
@@ -135,6 +165,8 @@ class _Turn:
         request = self.request(rendered, model)
         began = clock.monotonic()
         left = None if evaluation.deadline_at is None else max(0.0, evaluation.deadline_at - clock.now())
+        if left is not None and left > threading.TIMEOUT_MAX:
+            left = None
         future = self.parts.loop.submit(provider.complete(request))
         self.stop.then(future.cancel)
         try:
@@ -143,15 +175,19 @@ class _Turn:
             if not future.cancel():  # it was the provider's own
                 return self.postponed(self.backoff(), error, counts=True)
             return self.fail(Fail("DeadlineExceededError", f"the deadline passed while {chosen} was answering"))
-        except FutureCancelledError:
-            return Worked(events=tuple(self.events))
+        except FutureCancelledError as error:
+            if self.stop.cancelled:  # what was said stays; the settlement ends the evaluation
+                return Worked(events=tuple(self.events))
+            return self.postponed(self.backoff(), error, counts=True)
         except (ThrottledError, BreakerOpenError) as error:
-            wait = error.retry_after if error.retry_after is not None else self.backoff()
+            wait = self.backoff() if error.retry_after is None else max(SHORTEST_PAUSE, error.retry_after)
             return self.postponed(wait, error, counts=False)
         except (RequestRejectedError, ConfigurationError) as error:
             return self.fail(Fail("ProviderRejectedError", f"{type(error).__name__}: {error}"))
         except Exception as error:  # noqa: BLE001 - whatever an adapter raises costs a delivery, not a worker
             return self.postponed(self.backoff(), error, counts=True)
+        finally:
+            future.cancel()  # an interrupt of this thread must not leave a call running
         return self.responded(response, request, turn, chosen, clock.monotonic() - began)
 
     def responded(self, response: Response, request: Request, turn: int, chosen: str, seconds: float) -> Result | None:
@@ -159,7 +195,7 @@ class _Turn:
             evaluation=self.evaluation.id,
             turn=turn,
             model=chosen,
-            text=response.text,
+            text=clean(response.text),
             calls=_distinct(response.calls),
             usage=response.usage,
             stop=response.stop,
@@ -223,6 +259,9 @@ class _Turn:
         runnable = []
         for index, call in enumerate(calls):
             tool = offered.get(call.tool)
+            if index >= MOST_CALLS:
+                self.refuse(call, "invalid_arguments", f"Not run: an answer may ask for {MOST_CALLS} calls.")
+                continue
             if tool is None:
                 names = ", ".join(sorted(offered)) or "none"
                 self.refuse(call, "unknown_tool", f"There is no tool {call.tool!r}. The tools are: {names}.")
@@ -307,7 +346,9 @@ class _Turn:
         return Postponed(delay, f"{type(error).__name__}: {error}", counts=counts)
 
     def fail(self, move: Fail) -> Result:
-        return self.end(EvaluationFailed(evaluation=self.evaluation.id, code=move.code, message=move.message))
+        return self.end(
+            EvaluationFailed(evaluation=self.evaluation.id, code=move.code, message=clean(redact(move.message)))
+        )
 
     def end(self, terminal: Terminal) -> Result:
         return Worked(events=tuple(self.events), end=terminal)
@@ -315,11 +356,18 @@ class _Turn:
 
 def _distinct(calls: tuple[Call, ...]) -> tuple[Call, ...]:
     """The calls with an id each: some models repeat one, and an answer names its call by it."""
-    first = {call.id: place for place, call in reversed(list(enumerate(calls))) if call.id}
-    return tuple(
-        call if first.get(call.id) == place else structs.replace(call, id=f"{call.id}#{place}")
-        for place, call in enumerate(calls)
-    )
+    taken: set[str] = set()
+    distinct = []
+    for call in calls:
+        name = next(name for name in _names(call.id) if name and name not in taken)
+        taken.add(name)
+        distinct.append(call if name == call.id else structs.replace(call, id=name))
+    return tuple(distinct)
+
+
+def _names(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}#{number}" for number in count(1))
 
 
 def shown(arguments: object, longest: int = 200) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from wink_tasks.core.delivery import Message
-from wink_tasks.core.errors import RunTimeoutError
+from wink_tasks.core.errors import BlockingInTaskError, RunTimeoutError
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.mailbox import Doorbell, Mailbox
 from wink_tasks.ports.outcome import Outcome
@@ -72,8 +72,11 @@ class InlineWorker:
     def work(self, at_most: float) -> None:
         """Let up to `at_most` seconds pass until something is due, and do it.
 
-        Raises RunTimeoutError where nothing ever is.
+        Raises RunTimeoutError where nothing ever is, BlockingInTaskError inside of a step.
         """
+        if self._working:
+            message = "a step waits for a run, which nobody is left to work on: return instead"
+            raise BlockingInTaskError(message)
         due = self._waiting.next_due()
         if due is None:
             message = "nothing is left to do in this process, and the run has not ended"

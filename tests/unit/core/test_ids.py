@@ -40,6 +40,13 @@ def test_tenants_that_may_not_be(tenant: str) -> None:
         checked_tenant(tenant)
 
 
+@pytest.mark.parametrize("tenant", ["message", "home", "closed", "sessions", "delayed", "fleet"])
+def test_no_tenant_is_called_like_a_part_of_the_stores_keys(tenant: str) -> None:
+    with pytest.raises(ParametersInvalidError, match=rf"^tenant '{tenant}' is not usable: .* choose another"):
+        checked_tenant(tenant)
+    assert checked_tenant(f"{tenant}1")
+
+
 def test_partitions_are_redis_clusters_slots() -> None:
     # The value that the Redis Cluster specification gives for its CRC16.
     assert partition_of("123456789", 0x10000) == 0x31C3

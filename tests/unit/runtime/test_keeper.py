@@ -11,6 +11,7 @@ from tests.workers import eventually
 from wink_tasks.core.errors import LedgerUnavailableError
 from wink_tasks.ports.mailbox import Address, Claimed, Receipt
 from wink_tasks.runtime.keeper import Keeper
+from wink_tasks.runtime.stop import Stop
 from wink_tasks.testing import FakeClock, answer, scripted
 
 
@@ -44,7 +45,7 @@ def test_it_renews_until_the_step_ends(clock: FakeClock):
     store = Store()
     keeper = Keeper(store, clock, every=1)
     keeper.renew()
-    keeper.hold(receipt("m"), limit=10, stop=lambda: None)
+    keeper.hold(receipt("m"), limit=10, stop=Stop())
     keeper.renew()
     assert store.asked == [[receipt("m")]]
     assert keeper.held() == (receipt("m"),)
@@ -58,23 +59,23 @@ def test_it_renews_until_the_step_ends(clock: FakeClock):
 
 @pytest.mark.parametrize(("standing", "held"), [("stale", 0), ("cancelled", 1)])
 def test_it_stops_what_should_not_go_on(clock: FakeClock, standing: str, held: int):
-    stopped = []
+    stop = Stop()
     keeper = Keeper(Store(standing), clock, every=1)
-    keeper.hold(receipt("m"), limit=10, stop=lambda: stopped.append("m"))
+    keeper.hold(receipt("m"), limit=10, stop=stop)
     keeper.renew()
-    assert stopped == ["m"]
+    assert (stop.is_set, stop.cancelled) == (True, standing == "cancelled")
     assert len(keeper.held()) == held
 
 
 def test_a_stuck_step_loses_its_lease_at_its_limit(clock: FakeClock):
-    store, stopped = Store(), []
+    store, stuck, fine = Store(), Stop(), Stop()
     keeper = Keeper(store, clock, every=1)
-    keeper.hold(receipt("stuck"), limit=10, stop=lambda: stopped.append("stuck"))
-    keeper.hold(receipt("fine"), limit=20, stop=lambda: stopped.append("fine"))
+    keeper.hold(receipt("stuck"), limit=10, stop=stuck)
+    keeper.hold(receipt("fine"), limit=20, stop=fine)
     clock.advance(10)
     keeper.renew()
     assert store.asked == [[receipt("fine")]]
-    assert stopped == ["stuck"]
+    assert (stuck.is_set, stuck.cancelled, fine.is_set) == (True, False, False)
     assert keeper.held() == (receipt("fine"),)
 
 
@@ -83,14 +84,14 @@ def test_its_thread_goes_on_when_the_store_was_away(clock: FakeClock, caplog: py
     store.away = True
     keeper = Keeper(store, clock, every=0.001)
     keeper.stop()
-    keeper.hold(receipt("m"), limit=1000, stop=lambda: None)
+    keeper.hold(receipt("m"), limit=1000, stop=Stop())
     keeper.start()
     assert store.seen.wait(10)
     store.away = False
     eventually(lambda: store.asked, "it renews again")
     keeper.stop()
     keeper.stop()
-    assert "1 leases not renewed: away" in caplog.text
+    assert "1 leases not renewed: LedgerUnavailableError: away" in caplog.text
 
 
 def test_a_step_is_held_while_it_runs_and_its_call_cut_when_it_should_stop(shop: Shop):
@@ -104,3 +105,21 @@ def test_a_step_is_held_while_it_runs_and_its_call_cut_when_it_should_stop(shop:
         assert house.store.mailbox.extend([claimed.receipt]) == ["held"]
         run.cancel()
         assert house.store.mailbox.extend([claimed.receipt]) == ["cancelled"]
+
+
+def test_two_claims_of_one_message_in_one_process_are_told_apart(clock: FakeClock):
+    """The first one is a zombie, and hears of it though the second is held beside it."""
+
+    class Fencing(Store):
+        """Only epoch 2 holds."""
+
+        def extend(self, receipts):
+            return ["held" if one.epoch == 2 else "stale" for one in receipts]
+
+    zombie, newest = Stop(), Stop()
+    keeper = Keeper(Fencing(), clock, every=1)
+    keeper.hold(receipt("m", epoch=1), limit=10, stop=zombie)
+    keeper.hold(receipt("m", epoch=2), limit=10, stop=newest)
+    keeper.renew()
+    assert (zombie.is_set, newest.is_set) == (True, False)
+    assert keeper.held() == (receipt("m", epoch=2),)

@@ -183,8 +183,18 @@ def test_workers_of_other_apps_are_left_alone(shop: Shop):
     assert called == []
     [step] = set(shop.app.steps["consumer"]) - before
     seen = []
-    consumer = SimpleNamespace(event_dispatcher=None, hostname="h", on_unknown_task=lambda *args: seen.append(args))
-    step.start(step(consumer), consumer)
+
+    class Consumer:
+        """Celery's, as far as it matters here."""
+
+        event_dispatcher = None
+        hostname = "h"
+
+        def on_unknown_task(self, *args):
+            seen.append(args)
+
+    consumer = Consumer()
+    step(consumer).start(consumer)
     message = SimpleNamespace(headers={"task": "theirs"}, ack=lambda: seen.append("ack"))
     consumer.on_unknown_task(None, message, KeyError("theirs"))
     assert called == ["check"]
@@ -355,7 +365,7 @@ def test_call_ids_are_made_distinct(shop: Shop):
     with scripted(shop.wink, {shop.chat: [twice, answer("ok")]}) as kit:
         assert shop.chat.delay("x").get() == "ok"
         ids = [item.call for item in kit.requests[-1].items if isinstance(item, ToolAnswered)]
-        assert ids == ["a", "a#1", "#2"]
+        assert ids == ["a", "a#1", "#1"]
 
 
 def test_arguments_as_they_are_shown():

@@ -101,5 +101,23 @@ def test_its_thread_goes_on_when_the_store_was_away(caplog: pytest.LogCaptureFix
     one.start()
     eventually(store.fleet.workers, "it joins")
     one.stop()
-    assert "nothing reaped: away" in caplog.text
+    assert "nothing reaped: LedgerUnavailableError: away" in caplog.text
     assert not store.fleet.workers()
+
+
+def test_it_ends_also_while_the_store_is_away(caplog: pytest.LogCaptureFixture):
+    store = MemoryStore(FakeClock())
+
+    class Gone:
+        """There at first."""
+
+        def beat(self, *args, **kwargs):
+            return store.fleet.beat(*args, **kwargs)
+
+        def leave(self, name):
+            raise LedgerUnavailableError("away")
+
+    one = reaper(store, fleet=Gone())
+    one.round()
+    one.stop()
+    assert "left without a word: away" in caplog.text

@@ -44,7 +44,10 @@ def test_stop_calls_once_also_what_comes_late():
     stop.set()
     stop.set()
     stop.then(lambda: called.append("late"))
-    assert (stop.is_set, called) == (True, ["early", "late"])
+    assert (stop.is_set, stop.cancelled, called) == (True, False, ["early", "late"])
+    stop.set(cancelled=True)
+    stop.set()
+    assert stop.cancelled
 
 
 def test_loop_runs_for_other_threads_and_ends_what_runs():

@@ -36,8 +36,8 @@ def address_in(value: object) -> Address | None:
     if not isinstance(value, dict) or value.get("version") != VERSION:
         return None
     match value:
-        case {"tenant": str(tenant), "session": str(session), "message": str(message)}:
-            return Address(tenant, session, message)
+        case {"tenant": str(tenant), "session": str(session), "message": str(message)} if message.isprintable():
+            return Address(tenant, session, message) if (tenant + session).isprintable() else None
         case _:
             return None
 

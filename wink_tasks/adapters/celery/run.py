@@ -14,7 +14,14 @@ from celery.result import AsyncResult
 from wink_tasks.adapters.celery.failures import failure_of
 from wink_tasks.core.errors import BlockingInTaskError, RunTimeoutError, SessionExpiredError, UnknownRunError
 from wink_tasks.core.evaluation import EvaluationState
-from wink_tasks.core.events import TERMINAL, EvaluationSucceeded, Recorded, Terminal
+from wink_tasks.core.events import (
+    TERMINAL,
+    EvaluationCancelled,
+    EvaluationFailed,
+    EvaluationSucceeded,
+    Recorded,
+    Terminal,
+)
 from wink_tasks.core.limits import Usage
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.doorbell import Ringer
@@ -32,7 +39,8 @@ WAIT_AT_MOST = 5.0
 class Desk:
     """What handles work with: the store's ports, sessions by tenant and name, and the prompts' output types.
 
-    `work` lets up to so many seconds pass and does what is due, in a process that has no workers.
+    `work` lets up to so many seconds pass and does what is due, in a process that has no workers. `on_loop` tells
+    whether the caller is on the loop on which models are called.
     """
 
     mailbox: Mailbox
@@ -43,6 +51,7 @@ class Desk:
     load_output: Callable[[str, Any], Any]
     explain: Callable[[EvaluationRecord], str]
     work: Callable[[float], None]
+    on_loop: Callable[[], bool]
 
 
 class Run(AsyncResult, Generic[T]):
@@ -65,20 +74,12 @@ class Run(AsyncResult, Generic[T]):
         UnknownRunError, SessionExpiredError, and BlockingInTaskError inside a task. `propagate=False` returns the error
         instead of raising it.
         """
-        current = get_current_task()
-        if current is not None and not current.request.called_directly:
-            message = (
-                f"get() of run {self.id} inside task {current.name!r} would hold a worker while it waits: "
-                f"return instead, and let a chain or a later task take the result"
-            )
-            raise BlockingInTaskError(message)
+        self._refuse_to_block()
         end = self._end(timeout)
-        if isinstance(end, EvaluationSucceeded):
-            return cast("T", self._desk().load_output(self._record().prompt, end.output))
-        error = failure_of(end, session=self._record().session)
-        if propagate:
-            raise error
-        return cast("T", error)
+        result = self._result(end)
+        if propagate and isinstance(end, EvaluationFailed | EvaluationCancelled):
+            raise result
+        return cast("T", result)
 
     def wait(self, timeout: float | None = None, **options: Any) -> T:
         """As `get`."""
@@ -89,16 +90,18 @@ class Run(AsyncResult, Generic[T]):
 
         Raises RunTimeoutError where it has not ended after `timeout` seconds.
         """
+        self._refuse_to_block()
         desk, record = self._desk(), self._record()
         ends_at = None if timeout is None else desk.clock.monotonic() + timeout
         seen = max(after, record.accepted_seq - 1)
-        while True:
+        while not record.ended_seq or seen < record.ended_seq:
             for recorded in self._next(record, seen, ends_at):
                 seen = recorded.seq
                 if recorded.evaluation == self.id:
                     yield recorded
                     if isinstance(recorded.event, TERMINAL):
                         return
+            record = self._record()
 
     @property
     def session(self) -> SessionView:
@@ -130,6 +133,25 @@ class Run(AsyncResult, Generic[T]):
         desk = self._desk()
         return desk.explain(self._record())
 
+    def _refuse_to_block(self) -> None:
+        current = get_current_task()
+        in_task = current is not None and not current.request.called_directly
+        if not in_task and not self._desk().on_loop():
+            return
+        where = f"task {current.name!r}" if in_task else "an async tool"
+        message = (
+            f"waiting for run {self.id} inside {where} would hold what should do the work: "
+            f"return instead, let a chain or a later task take the result, or wait in a thread of your own"
+        )
+        raise BlockingInTaskError(message)
+
+    def _result(self, end: Terminal) -> Any:
+        """The output as the prompt's type, or the error that the evaluation ended with."""
+        record = self._record()
+        if isinstance(end, EvaluationSucceeded):
+            return self._desk().load_output(record.prompt, end.output)
+        return failure_of(end, session=record.session)
+
     def _record(self) -> EvaluationRecord:
         record = self._desk().ledger.evaluation(self.tenant, self.id)
         if record is None:
@@ -152,14 +174,16 @@ class Run(AsyncResult, Generic[T]):
 
     def _end(self, timeout: float | None) -> Terminal:
         record = self._record()
-        if record.ended_seq:
-            ledger = self._desk().ledger
-            last = ledger.read(self.tenant, record.session, after=record.ended_seq - 1, count=1)
-            return cast("Terminal", last[0].event)
-        for recorded in self.events(timeout=timeout):
-            if isinstance(recorded.event, TERMINAL):
-                return recorded.event
-        raise AssertionError(self.id)  # pragma: no cover - events() ends with the terminal one, or raises
+        if not record.ended_seq:
+            for recorded in self.events(timeout=timeout):
+                if isinstance(recorded.event, TERMINAL):
+                    return recorded.event
+            record = self._record()
+        return self._ending(record)
+
+    def _ending(self, record: EvaluationRecord) -> Terminal:
+        last = self._desk().ledger.read(self.tenant, record.session, after=record.ended_seq - 1, count=1)
+        return cast("Terminal", last[0].event)
 
     def _get_task_meta(self) -> dict[str, Any]:
         """What AsyncResult's own properties (state, status, result, ready, successful, failed) are made of."""
@@ -168,5 +192,5 @@ class Run(AsyncResult, Generic[T]):
             return {"status": states.PENDING, "result": None, "task_id": self.id}
         meta: dict[str, Any] = {"status": record.status, "result": None, "task_id": self.id, "children": []}
         if record.ended_seq:
-            meta["result"] = self.get(propagate=False)
+            meta["result"] = self._result(self._ending(record))
         return meta

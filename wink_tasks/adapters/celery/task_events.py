@@ -9,6 +9,7 @@ from typing import Any
 from celery import Celery
 
 from wink_tasks.core.delivery import Message
+from wink_tasks.core.redaction import redact
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class TaskEvents:
         if error is None:
             self.send("task-succeeded", uuid=message.id, result="None", runtime=seconds)
         else:
-            self.send("task-failed", uuid=message.id, exception=repr(error), traceback="")
+            self.send("task-failed", uuid=message.id, exception=redact(repr(error)), traceback="")
 
     def send(self, kind: str, **fields: Any) -> None:
         """Send one event, where events are on. One that cannot be sent is logged: it is only a view."""

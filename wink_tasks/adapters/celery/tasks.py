@@ -24,6 +24,10 @@ SETTLED = "settled"
 """What a doorbell's task returns: its outcome is in the ledger."""
 
 
+ADOPT_AGAIN = 5
+"""Seconds until a run that came without our code is accepted again, when Redis was away."""
+
+
 class Application(Protocol):
     """What the tasks need of the application that declared them."""
 
@@ -63,7 +67,7 @@ class StepTask(Task):
         """Work on the message that the doorbell names; raises Ignore where there was nothing to do."""
         if self.request.called_directly:
             refuse_call(self.name)
-        address = address_in(self.request.get(HEADER)) or self.adopted(args, kwargs)
+        address = self._addressed(args, kwargs)
         try:
             worked = self.wink.steps().run(address, self.name, serves=self.serves(), observer=self.wink.events)
         except LedgerUnavailableError as error:
@@ -72,6 +76,20 @@ class StepTask(Task):
         if not worked:
             raise Ignore
         return SETTLED
+
+    def _addressed(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Address:
+        header = self.request.get(HEADER)
+        if header is not None:
+            address = address_in(header)
+            if address is None:
+                log.warning("doorbell %s says what this version cannot read; it is left to others", self.request.id)
+                raise Ignore
+            return address
+        try:
+            return self.adopted(args, kwargs)
+        except LedgerUnavailableError as error:
+            # Nothing is recorded yet, so only the broker can bring it again.
+            raise self.retry(exc=error, countdown=ADOPT_AGAIN, max_retries=None) from error
 
     def apply_async(self, *_: Any, **__: Any) -> Any:
         """Refused: a step is made by its evaluation."""

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps, signals
@@ -59,7 +60,9 @@ def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ..
         def start(self, consumer: Any) -> None:
             member.check()
             member.events.use(consumer.event_dispatcher, consumer.hostname)
-            consumer.on_unknown_task = _unknown_task(member, consumer.on_unknown_task)
+            # From the class: at each reconnection the instance has what the last one put there.
+            celery_does = MethodType(type(consumer).on_unknown_task, consumer)
+            consumer.on_unknown_task = _unknown_task(member, celery_does)
 
     member.app.steps["consumer"].add(Household)
 
@@ -111,7 +114,10 @@ def _unknown_task(member: Member, celery_does: Callable[..., None]) -> Callable[
             return
         task = message.headers["task"]
         log.warning("this worker does not know task %r; its message is left to others", task)
-        member.postpone(address, task, f"task {task!r} is unknown to this worker")
+        try:
+            member.postpone(address, task, f"task {task!r} is unknown to this worker")
+        except Exception as failure:  # noqa: BLE001 - nothing may end the consumer; the message is rung again
+            log.warning("its message was not given back: %s: %s", type(failure).__name__, failure)
         message.ack()
 
     return on_unknown_task

@@ -59,13 +59,20 @@ class Commands:
         return int(seconds) + int(micros) // 1000 / 1000
 
     def reserve(self, evaluation: str, home: Home) -> bytes:
-        """The home record for `accept` to write, empty where it is elsewhere and now written. Raises DuplicateError."""
+        """The home record for `accept` to write; empty where it is elsewhere, reserved for an hour until `keep`.
+
+        Raises DuplicateError.
+        """
         record = encode(home)
         if self.keys.partition(evaluation) == self.keys.partition(home.session):
             return record
         if self.link.run("home", [self.keys.home(evaluation)], record) != record:
             raise taken(evaluation)
         return b""
+
+    def keep(self, evaluation: str) -> None:
+        """Make a reserved home record stay."""
+        self.link.ask(("PERSIST", self.keys.home(evaluation)))
 
     def home(self, tenant: str, evaluation: str) -> Home | None:
         """The home record of an evaluation id, None where the tenant has none."""

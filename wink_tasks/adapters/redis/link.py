@@ -12,10 +12,14 @@ from urllib.parse import urlsplit
 
 from redis import ConnectionPool
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError as LinkError,
+    MasterDownError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -23,16 +27,20 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
     TimeoutError as LinkTimeout,
+    TryAgainError,
 )
 
 from wink_tasks.adapters.redis.scripts import script
-from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, WinkError
+from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, StoreRefusedError, WinkError
 
 T = TypeVar("T")
 Query = Sequence[Any]
 
 CONNECTIONS: Final = 64
-"""How many commands of a process are on their way at once; further threads wait for their turn."""
+"""How many commands of a process are on their way at once; further threads wait for their turn. As many stay open."""
+
+UNBOUNDED: Final = 2**31
+"""redis-py counts every connection that it ever made; how many there are at once is bounded here."""
 
 ATTEMPTS: Final = 3
 """The server may be silent for this part of the time after which a command is given up."""
@@ -45,12 +53,24 @@ _REFUSALS: Final = {
     "READONLY": "it is a read-only replica: point WINK_REDIS_URL at the primary",
     "MISCONF": "it cannot write to its disk, and so takes no writes",
     "LOADING": "it is still loading its data",
+    "BUSY": "somebody's script keeps it busy",
+    "NOREPLICAS": "too few replicas follow it for its min-replicas-to-write",
+    "MASTERDOWN": "it is a replica that lost its primary: point WINK_REDIS_URL at the primary",
+    "CLUSTERDOWN": "its cluster is down",
+    "TRYAGAIN": "its cluster moves what the command needs",
+    "ASK": "its cluster moves what the command needs",
+    "MOVED": "another node of its cluster has what the command needs: look at WINK_REDIS_URL",
 }
 
 _CODES: Final[Mapping[type[RedisError], str]] = {
     OutOfMemoryError: "OOM",
     ReadOnlyError: "READONLY",
     BusyLoadingError: "LOADING",
+    MasterDownError: "MASTERDOWN",
+    ClusterDownError: "CLUSTERDOWN",
+    TryAgainError: "TRYAGAIN",
+    AskError: "ASK",
+    MovedError: "MOVED",
 }
 """Whose code redis-py takes out of the text."""
 
@@ -69,7 +89,11 @@ class Connections:
     def __init__(self, url: str, silence: float) -> None:
         try:
             self._factory = ConnectionPool.from_url(
-                url, protocol=2, socket_connect_timeout=silence, socket_timeout=silence
+                url,
+                max_connections=UNBOUNDED,
+                protocol=2,
+                socket_connect_timeout=silence,
+                socket_timeout=silence,
             )
         except ValueError as error:
             raise ConfigurationError(f"{redacted(url)!r} is not the address of a Redis: {error}") from error
@@ -104,13 +128,16 @@ class Connections:
             raise
         finally:
             self._idle.append(connection)
+            if len(self._idle) > CONNECTIONS:
+                self._idle.popleft().disconnect()
 
 
 class Link:
     """Runs commands on the server at `url`, for any number of threads, also after a fork.
 
     A command whose answer does not come is repeated for up to `give_up_after` seconds, then LedgerUnavailableError is
-    raised; so only commands that may be repeated go through here.
+    raised; so only commands that may be repeated go through here. StoreRefusedError is raised at once where the server
+    answers with an error that time does not cure.
     """
 
     def __init__(self, url: str, give_up_after: float) -> None:
@@ -186,7 +213,7 @@ class Link:
             if word in words:
                 return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {advice} ({error})")
         if isinstance(error, ResponseError):
-            return LedgerUnavailableError(f"Redis at {self.url} refuses the command: {error}")
+            return StoreRefusedError(f"Redis at {self.url} refuses the command, and will refuse it again: {error}")
         return LedgerUnavailableError(f"Redis at {self.url} did not answer within {self._give_up_after:g} s: {error}")
 
 

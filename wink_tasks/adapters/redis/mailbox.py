@@ -56,6 +56,8 @@ class RedisMailbox:
             raise taken(event.evaluation)
         if code == b"busy":
             raise SessionBusyError(f"session {message.session!r} runs evaluation {answer[0].decode()!r}: wait for it")
+        if not home:
+            self._commands.keep(event.evaluation)
         seq, specs = answer
         return Accepted(created=code == b"created", seq=int(seq), doorbells=_doorbells(specs))
 

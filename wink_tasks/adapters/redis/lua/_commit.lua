@@ -31,8 +31,15 @@ local function retire(m)
   write('SET', base .. 'closed:' .. m.id, table.concat(kept, '\n'), 'EX', HOUR)
 end
 
+-- Lua unpacks some thousand values at most; an even number keeps pairs together.
+local function run(command)
+  for i = 3, math.max(3, #command), 1000 do
+    call(command[1], command[2], unpack(command, i, math.min(i + 999, #command)))
+  end
+end
+
 local function commit(new_work)
-  local dues, undues, keys, seen = {'ZADD', due}, {'ZREM', due, ''}, {'EXISTS', unpack(touches)}, {}
+  local dues, undues, keys, seen = {'ZADD', due}, {'ZREM', due, ''}, {'EXISTS', due, unpack(touches)}, {}
   for _, fields in ipairs(changed) do
     if fields.sent then index(fields, dues, undues) end
     if fields.state == 'done' then retire(fields) else writes[#writes + 1] = fields.hset end
@@ -42,8 +49,7 @@ local function commit(new_work)
   for _, command in ipairs(writes) do
     local key = command[2]
     if not (seen[key] or rows[key] and not rows[key].new) then seen[key], keys[#keys + 1] = true, key end
-    if #keys == 1000 then call(unpack(keys)); keys = {'EXISTS'} end
   end
-  if keys[2] then call(unpack(keys)) end
-  for _, command in ipairs(writes) do call(unpack(command)) end
+  run(keys)
+  for _, command in ipairs(writes) do run(command) end
 end

@@ -28,6 +28,6 @@ local function set(fields, name, value)
     fields.hset = hset
     changed[#changed + 1] = fields
   end
-  local n = #hset
-  fields[name], hset[n + 1], hset[n + 2] = value, name, value
+  local place = hset[name] or #hset + 2
+  fields[name], hset[name], hset[place - 1], hset[place] = value, place, name, value
 end

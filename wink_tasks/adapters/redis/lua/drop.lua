@@ -1,5 +1,5 @@
 -- drop: forget a session with all that is its own. Action: none, the model does not forget.
--- Guarantee: a session with an evaluation that has not ended stays.
+-- Guarantee: a session with an evaluation that has not ended stays; what is not there is not in the index either.
 -- KEYS  1 due set
 -- ARGV  1 base, 2 now, 3 tenant, 4 session, 5 nonce, 6 only if unchanged since ('': whenever), 7 seconds for which a
 --       tombstone stays ('': none)
@@ -10,7 +10,11 @@
 --@include _commit
 local own, s = base .. ARGV[3] .. ':', session(ARGV[3], ARGV[4])
 local mark = own .. 'dropped:' .. s.id
-if not s.head then return {call('GET', mark) == ARGV[5] and 'dropped' or 'none'} end
+if not s.head then
+  local code = call('GET', mark) == ARGV[5] and 'dropped' or 'none'
+  call('ZREM', base .. 'sessions', s.tenant .. ':' .. s.id)
+  return {code}
+end
 if s.current ~= '' then return {'busy', s.current} end
 if ARGV[6] ~= '' and tonumber(s.updated) > tonumber(ARGV[6]) then return {'fresh'} end
 

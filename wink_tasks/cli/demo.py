@@ -55,7 +55,8 @@ def demo(
         try:
             with ending.held():
                 server.start()
-            wink = use_server(server.url, folder)
+                # Nothing may be raised inside Python's import machinery: its locks would not survive it.
+                wink = use_server(server.url, folder)
             options = {} if model is None else {"model": checked_model(wink, model)}
             with Children(ending) as children:
                 start_workers(children, logs=server.directory / "logs")

@@ -36,7 +36,7 @@ class Site:
         self.started: list[subprocess.Popen[str]] = []
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(("WINK_", "FORCE_"))}
-        self.env |= {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+        self.env |= {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -78,7 +78,11 @@ def line_with(process: subprocess.Popen[str], text: str) -> str:
 
 def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     process.send_signal(number)
-    _, err = process.communicate(timeout=PATIENCE)
+    try:
+        _, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # faulthandler tells where it hangs
+        pytest.fail(f"it did not end:\n{process.communicate()[1]}")
     return process.returncode, err
 
 

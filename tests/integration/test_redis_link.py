@@ -15,8 +15,9 @@ import pytest
 from redis import Redis
 
 from wink_tasks.adapters.redis.embedded import EmbeddedServer
+from wink_tasks.adapters.redis.link import CONNECTIONS
 from wink_tasks.adapters.redis.store import RedisStore
-from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, WinkError
+from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, StoreRefusedError, WinkError
 from wink_tasks.core.events import Recorded
 from wink_tasks.testing.conformance.driver import TENANT, Driver, responded
 
@@ -99,6 +100,13 @@ def test_nobody_answers(fake: FakeServer) -> None:
         (b"-READONLY You can't write against a read only replica.\r\n", "point WINK_REDIS_URL at the primary"),
         (b"-MISCONF Redis is configured to save RDB snapshots\r\n", "cannot write to its disk"),
         (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", "at its maxmemory"),
+        (b"-BUSY Redis is busy running a script.\r\n", "keeps it busy"),
+        (b"-NOREPLICAS Not enough good replicas to write.\r\n", "too few replicas"),
+        (b"-MASTERDOWN Link with MASTER is down\r\n", "lost its primary"),
+        (b"-CLUSTERDOWN The cluster is down\r\n", "cluster is down"),
+        (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", "moves what the command needs"),
+        (b"-ASK 5 127.0.0.1:1\r\n", "moves what the command needs"),
+        (b"-MOVED 5 127.0.0.1:1\r\n", "another node"),
         (b"-ERR Error running script: @user_script: 7: -OOM command not allowed\r\n", "at its maxmemory"),
     ],
     indirect=["fake"],
@@ -110,10 +118,12 @@ def test_what_the_server_refuses_is_explained(fake: FakeServer, advice: str) -> 
 
 
 @pytest.mark.parametrize("fake", [b"-ERR something new\r\n"], indirect=True)
-def test_what_nobody_foresaw_is_told_as_it_is(fake: FakeServer) -> None:
+def test_what_nobody_foresaw_is_told_as_it_is_and_is_for_good(fake: FakeServer) -> None:
     error, seconds = failure(fake.url, 3.0)
-    assert isinstance(error, LedgerUnavailableError)
+    assert isinstance(error, StoreRefusedError)
+    assert not error.retryable
     assert "something new" in str(error)
+    assert "secret" not in str(error)
     assert seconds < 1
 
 
@@ -175,7 +185,7 @@ def test_an_answer_that_came_too_late_is_told_to_nobody(redis_url: str) -> None:
 
 def test_of_several_commands_one_may_be_refused(redis_url: str) -> None:
     store = RedisStore(redis_url)
-    with pytest.raises(LedgerUnavailableError, match="wrong number of arguments"):
+    with pytest.raises(StoreRefusedError, match="wrong number of arguments"):
         store.link.ask(("ECHO", "1"), ("GET",), ("ECHO", "2"))
     assert store.link.ask(("ECHO", "3"), ("ECHO", "4")) == [b"3", b"4"]
     store.close()
@@ -209,17 +219,30 @@ def test_a_waiting_reader_waits_on_when_its_connection_breaks(redis_url: str) ->
     store.close()
 
 
-def test_waiting_readers_take_nobodys_place(redis_url: str) -> None:
+def test_any_number_of_waiting_readers_takes_nobodys_place_and_leaves_few_connections(redis_url: str) -> None:
     store = RedisStore(redis_url)
     d = Driver(store)
     d.accept("e1")
-    readers = [threading.Thread(target=lambda: store.ledger.wait(TENANT, "s1", after=2, timeout=30)) for _ in range(80)]
+    heard: list[Recorded] = []
+    readers = [
+        threading.Thread(target=lambda: heard.extend(store.ledger.wait(TENANT, "s1", after=2, timeout=30)))
+        for _ in range(120)
+    ]
     for reader in readers:
         reader.start()
-    assert d.settle(d.claim("e1"), responded("e1")).first == 3
-    for reader in readers:
-        reader.join(10)
-        assert not reader.is_alive()
+    with Redis.from_url(redis_url, decode_responses=True) as admin:
+        while sum(client["cmd"] == "xread" for client in admin.client_list()) < len(readers):
+            threading.Event().wait(0.005)
+        assert d.settle(d.claim("e1"), responded("e1")).first == 3
+        for reader in readers:
+            reader.join(10)
+            assert not reader.is_alive()
+        assert [record.event for record in heard] == [responded("e1")] * len(readers)
+        until = time.monotonic() + 10
+        while len(admin.client_list()) > CONNECTIONS + 1:
+            assert time.monotonic() < until, "what is idle beyond CONNECTIONS stays open"
+            threading.Event().wait(0.005)
+        assert len(admin.client_list()) == CONNECTIONS + 1
     store.close()
 
 

@@ -14,7 +14,8 @@ from redis import Redis
 from wink_tasks.adapters.redis import keys
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.core.codec import VERSION
-from wink_tasks.core.errors import LeaseLostError, LedgerUnavailableError
+from wink_tasks.core.errors import DuplicateError, LeaseLostError, LedgerUnavailableError, SessionBusyError
+from wink_tasks.core.ids import partition_of
 from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Claimed, NotClaimed
 from wink_tasks.testing.conformance.driver import TENANT, Driver, responded, returned, rung, succeeded
@@ -226,6 +227,91 @@ def test_a_session_with_more_keys_than_one_command_takes_is_dropped(d: Driver, s
         d.settle(d.claim(f"e{number}"), end=succeeded(f"e{number}"))
     assert d.ledger.delete(TENANT, "s1") is True
     assert {key.partition("}:")[2].partition(":")[0] for key in server.keys("*")} == {"closed", "feed", TENANT}
+
+
+def test_a_settlement_may_make_thousands_of_messages_and_events_and_an_end_may_close_them(
+    d: Driver, server: Any
+) -> None:
+    d.accept("e1")
+    d.settle(d.claim("e1"), messages=[d.turn("e1", 2)])
+    events = [returned("e1", place) for place in range(4500)]
+    calls = [d.call("e1", place) for place in range(3000)]
+    answer = d.settle(d.claim("e1~turn2"), *events, messages=[*calls, d.turn("e1", 3, needs=3000)])
+    assert len(answer.doorbells) == 3000
+    assert d.mailbox.depth(["tools"])["tools"].ready == 3000
+    assert len(d.names()) == 4501
+    assert rung(d.mailbox.cancel(TENANT, "e1", by="ann", reason="r")) == ["e1~outcome"]
+    assert d.mailbox.depth(["tools"])["tools"].ready == 0
+    record = d.ledger.evaluation(TENANT, "e1")
+    assert record is not None
+    assert record.open_messages == ("e1~outcome",)
+
+
+def test_a_session_that_is_only_in_the_index_is_taken_out_of_it(d: Driver, server: Any) -> None:
+    d.accept("e1")
+    (key,) = server.keys("*:sessions")
+    names = [f"gone{number}" for number in range(40)]
+    server.zadd(key, {f"{TENANT}:{name}": 1 for name in names})
+    assert d.ledger.expire(older_than=0) == 0
+    strays = {f"{TENANT}:{name}" for name in names if partition_of(name, 4) != partition_of("s1", 4)}
+    assert 0 < len(strays) < 40
+    assert set(server.zrange(key, 0, -1)) == {f"{TENANT}:s1", *strays}, "what lives elsewhere is passed over"
+
+
+def test_a_session_whose_index_entry_is_too_old_is_passed_over(d: Driver, server: Any) -> None:
+    d.accept("e1")
+    d.settle(d.claim("e1"), end=succeeded("e1"))
+    (key,) = server.keys("*:sessions")
+    server.zadd(key, {f"{TENANT}:s1": 1})
+    assert d.ledger.expire(older_than=60) == 0
+    assert d.ledger.session(TENANT, "s1") is not None
+
+
+def test_the_home_of_a_run_that_was_refused_is_gone_after_an_hour(d: Driver, server: Any) -> None:
+    d.accept("e1")
+    elsewhere, here = elsewhere_and_here(d)
+    for name in (elsewhere, here):
+        with pytest.raises(SessionBusyError):
+            d.accept(name, busy="reject")
+    (home,) = server.keys(f"*:home:{elsewhere}")
+    assert 600_000 < server.ttl(home) <= 604_800
+    assert not server.keys(f"*:home:{here}")
+
+
+def test_the_home_of_a_run_that_was_accepted_stays(d: Driver, server: Any) -> None:
+    elsewhere, _ = elsewhere_and_here(d)
+    assert d.accept(elsewhere).created
+    (home,) = server.keys(f"*:home:{elsewhere}")
+    assert server.ttl(home) == -1
+    assert not d.accept(elsewhere).created
+    assert server.ttl(home) == -1
+    server.expire(home, 5)
+    assert not d.accept(elsewhere).created, "whoever asks again after an answer was lost"
+    assert server.ttl(home) == -1
+
+
+def test_a_reserved_home_is_reserved_for_another_hour_by_whoever_asks_again(d: Driver, server: Any) -> None:
+    d.accept("e1")
+    elsewhere, _ = elsewhere_and_here(d)
+    for _ in range(2):
+        with pytest.raises(SessionBusyError):
+            d.accept(elsewhere, busy="reject")
+        (home,) = server.keys(f"*:home:{elsewhere}")
+        assert server.ttl(home) > 3500
+        server.expire(home, 5)
+    with pytest.raises(DuplicateError):
+        d.accept(elsewhere, "s9", busy="reject")
+    assert server.ttl(home) <= 5
+
+
+def elsewhere_and_here(d: Driver) -> tuple[str, str]:
+    """Evaluation ids that live in another partition than session s1, and in the same."""
+    names = [f"f{number}" for number in range(100)]
+    own = partition_of("s1", 4)
+    return (
+        next(name for name in names if partition_of(name, 4) not in (own, partition_of("s9", 4))),
+        next(name for name in names if partition_of(name, 4) == own),
+    )
 
 
 def test_the_feed_tells_what_happens(d: Driver, server: Any) -> None:

@@ -22,7 +22,10 @@ OUTCOME = ":outcome"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RESERVED: Final = frozenset(
-    "active closed dead delayed done dropped due feed fleet home leased message ready reaped sessions".split()
+    (
+        *("active", "closed", "dead", "delayed", "done", "dropped", "due", "feed"),
+        *("fleet", "home", "leased", "message", "ready", "reaped", "sessions"),
+    )
 )
 """What else stands where a store's keys have the tenant."""
 

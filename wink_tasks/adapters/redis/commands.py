@@ -59,7 +59,7 @@ class Commands:
         return int(seconds) + int(micros) // 1000 / 1000
 
     def reserve(self, evaluation: str, home: Home) -> bytes:
-        """The home record for `accept` to write; empty where it is elsewhere, reserved for an hour until `keep`.
+        """The home record for `accept` to write; empty where it is elsewhere, reserved for a week until `keep`.
 
         Raises DuplicateError.
         """

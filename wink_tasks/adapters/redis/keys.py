@@ -22,7 +22,7 @@ B<tenant>:dropped:<session>      string: nonce of the drop; expires after an hou
 B<tenant>:expired:<session>      string: when its retention ended; expires after 90 days
                                  written by drop.lua, read by ledger
 Bhome:<id>                       string: JSON list of tenant, session, prompt of the evaluation that lives here;
-                                 expires after an hour where the run was not accepted
+                                 expires after a week where the run was not accepted
                                  written by home.lua, accept.lua, read by commands
 Bmessage:<id>                    hash: spec (JSON as core has it), state, due, needs, reads, epoch, deliveries,
                                  pardoned, rings, owner, nonce, error, last (nonce), answer; while it is open, or dead

@@ -35,7 +35,7 @@ class Retention:
                 for tenant, _, session in (member.decode().partition(":") for member in members[: limit - dropped]):
                     code, _ = self._drop(tenant, session, f"{until:.3f}", str(TOMBSTONE_SECONDS))
                     dropped += code == "dropped"
-                    passed += code in ("busy", "fresh")
+                    passed += code != "dropped"
                 [members] = self._commands.link.ask(self._oldest(partition, until, passed, limit))
         return dropped
 

@@ -12,7 +12,8 @@ local own, s = base .. ARGV[3] .. ':', session(ARGV[3], ARGV[4])
 local mark = own .. 'dropped:' .. s.id
 if not s.head then
   local code = call('GET', mark) == ARGV[5] and 'dropped' or 'none'
-  call('ZREM', base .. 'sessions', s.tenant .. ':' .. s.id)
+  write('ZREM', base .. 'sessions', s.tenant .. ':' .. s.id)
+  commit()
   return {code}
 end
 if s.current ~= '' then return {'busy', s.current} end

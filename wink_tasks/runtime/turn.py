@@ -171,9 +171,7 @@ class _Turn:
         self.stop.then(future.cancel)
         try:
             response = future.result(left)
-        except TimeoutError as error:
-            if not future.cancel():  # it was the provider's own
-                return self.postponed(self.backoff(), error, counts=True)
+        except TimeoutError:
             return self.fail(Fail("DeadlineExceededError", f"the deadline passed while {chosen} was answering"))
         except FutureCancelledError as error:
             if self.stop.cancelled:  # what was said stays; the settlement ends the evaluation

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery.exceptions import Ignore, Retry
+from msgspec import structs
 
 from tests.unit.runtime.conftest import NoProvider, Review, Shop
 from wink_tasks import (
@@ -29,6 +30,8 @@ from wink_tasks.core.events import ToolFailed
 from wink_tasks.core.transcript import ToolAnswered
 from wink_tasks.ports.mailbox import Address
 from wink_tasks.ports.provider import Response
+from wink_tasks.runtime.stop import Stop
+from wink_tasks.runtime.turn import work_turn
 from wink_tasks.testing import FakeClock, answer, call, calls, scripted
 from wink_tasks.testing.inline import NoObserver
 
@@ -110,6 +113,13 @@ def test_a_turn_that_comes_before_its_calls_are_answered_is_given_back(shop: Sho
         turn = Address("default", run.id, f"{run.id}~turn2")
         claimed = house.store.mailbox.claim(turn, task="shop.review:turn", owner="x", after=None)
         assert claimed.reason == "busy"
+        first = Address("default", run.id, f"{run.id}~turn1.call0")
+        called = house.store.mailbox.claim(
+            first, task="shop.look", owner="x", after=house.parts.cache.known("default", run.id)
+        )
+        unlimited = structs.replace(called, message=structs.replace(called.message, kind="turn", limit_at=None))
+        given_back = work_turn(house.parts, unlimited, Stop())
+        assert (given_back.error, given_back.counts) == ("its calls are not answered yet", False)
         house.clock.advance(3601)
         house.store.mailbox.reap()
         assert house.steps.run(turn, "shop.review:turn", serves=(), observer=NoObserver())

@@ -200,6 +200,14 @@ def test_workers_of_other_apps_are_left_alone(shop: Shop):
     assert called == ["check"]
     assert seen[0][1] is message
 
+    def broken(*_):
+        raise OSError("no store")
+
+    member.postpone = broken
+    message.headers = {"task": "ours", "wink": header(Address("t", "s", "m"))}
+    consumer.on_unknown_task(None, message, KeyError("ours"))
+    assert seen[1:] == ["ack"]
+
 
 def test_a_session_that_was_deleted_and_opened_anew_is_read_anew(shop: Shop):
     with scripted(shop.wink, {shop.chat: lambda request: answer(str(len(request.items)))}) as kit:

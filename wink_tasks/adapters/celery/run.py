@@ -12,12 +12,16 @@ from celery._state import get_current_task
 from celery.result import AsyncResult
 
 from wink_tasks.adapters.celery.failures import failure_of
-from wink_tasks.core.errors import BlockingInTaskError, RunTimeoutError, SessionExpiredError, UnknownRunError
+from wink_tasks.core.errors import (
+    BlockingInTaskError,
+    EvaluationFailedError,
+    RunTimeoutError,
+    SessionExpiredError,
+    UnknownRunError,
+)
 from wink_tasks.core.evaluation import EvaluationState
 from wink_tasks.core.events import (
     TERMINAL,
-    EvaluationCancelled,
-    EvaluationFailed,
     EvaluationSucceeded,
     Recorded,
     Terminal,
@@ -75,9 +79,8 @@ class Run(AsyncResult, Generic[T]):
         instead of raising it.
         """
         self._refuse_to_block()
-        end = self._end(timeout)
-        result = self._result(end)
-        if propagate and isinstance(end, EvaluationFailed | EvaluationCancelled):
+        result = self._result(self._ended(timeout))
+        if propagate and isinstance(result, EvaluationFailedError):
             raise result
         return cast("T", result)
 
@@ -145,9 +148,10 @@ class Run(AsyncResult, Generic[T]):
         )
         raise BlockingInTaskError(message)
 
-    def _result(self, end: Terminal) -> Any:
+    def _result(self, record: EvaluationRecord) -> Any:
         """The output as the prompt's type, or the error that the evaluation ended with."""
-        record = self._record()
+        [last] = self._desk().ledger.read(self.tenant, record.session, after=record.ended_seq - 1, count=1)
+        end = cast("Terminal", last.event)
         if isinstance(end, EvaluationSucceeded):
             return self._desk().load_output(record.prompt, end.output)
         return failure_of(end, session=record.session)
@@ -172,18 +176,13 @@ class Run(AsyncResult, Generic[T]):
             desk.work(left)
         yield from came
 
-    def _end(self, timeout: float | None) -> Terminal:
+    def _ended(self, timeout: float | None) -> EvaluationRecord:
         record = self._record()
-        if not record.ended_seq:
-            for recorded in self.events(timeout=timeout):
-                if isinstance(recorded.event, TERMINAL):
-                    return recorded.event
-            record = self._record()
-        return self._ending(record)
-
-    def _ending(self, record: EvaluationRecord) -> Terminal:
-        last = self._desk().ledger.read(self.tenant, record.session, after=record.ended_seq - 1, count=1)
-        return cast("Terminal", last[0].event)
+        if record.ended_seq:
+            return record
+        for _ in self.events(timeout=timeout):
+            pass
+        return self._record()
 
     def _get_task_meta(self) -> dict[str, Any]:
         """What AsyncResult's own properties (state, status, result, ready, successful, failed) are made of."""
@@ -192,5 +191,5 @@ class Run(AsyncResult, Generic[T]):
             return {"status": states.PENDING, "result": None, "task_id": self.id}
         meta: dict[str, Any] = {"status": record.status, "result": None, "task_id": self.id, "children": []}
         if record.ended_seq:
-            meta["result"] = self._result(self._ending(record))
+            meta["result"] = self._result(record)
         return meta

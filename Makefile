@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DIR ?=
 MODEL ?=
+export DIR MODEL
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test lint reference bench lock clean
@@ -17,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo ## review the sample project with the offline reviewer; DIR=path another one, MODEL=name a real model
-	$(BIN)/wink demo $(if $(DIR),'$(DIR)') $(if $(MODEL),--model '$(MODEL)')
+	$(BIN)/wink demo $${DIR:+"$$DIR"} $${MODEL:+--model "$$MODEL"}
 
 test: $(VENV)/.dev ## run every test; less than 100 % of lines and branches is a failure
 	rm -f .coverage .coverage.*

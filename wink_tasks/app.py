@@ -187,14 +187,17 @@ class Wink:
         return PromptHandle(self, prompt)
 
     def _declare(self, definition: PromptDefinition) -> None:
-        for model in definition.models:
+        self._check_models(definition.name, definition.models)
+        self.registry.add_prompt(definition)
+        declare_prompt(self, definition.name, f"A run of prompt {definition.name}.")
+
+    def _check_models(self, prompt: str, models: Sequence[str]) -> None:
+        for model in models:
             provider, _ = split_model(model)
             if provider not in self._providers:
                 known = ", ".join(sorted(self._providers))
-                message = f"prompt {definition.name!r}: no provider is called {provider!r}; there are: {known}"
+                message = f"prompt {prompt!r}: no provider is called {provider!r}; there are: {known}"
                 raise DeclarationError(message)
-        self.registry.add_prompt(definition)
-        declare_prompt(self, definition.name, f"A run of prompt {definition.name}.")
 
     # Using
 
@@ -217,7 +220,9 @@ class Wink:
     def run_here(
         self, prompt: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Run[Any]:
-        """Run a prompt to its end in this process, in memory, with its real provider."""
+        """Run a prompt to its end in this process, in memory: with its real provider, or as `in_memory` has it."""
+        if self._replacement is not None:
+            return self._submit(self._replacement, prompt, args, kwargs, options)
         house = memory_house(settings=self.settings, choices=self._choices(), registry=self.registry)
         try:
             run = self._submit(house, prompt, args, kwargs, options)
@@ -233,8 +238,11 @@ class Wink:
         if prompt not in self.registry.prompts:
             message = f"no prompt is called {prompt!r}; there are: {', '.join(sorted(self.registry.prompts))}"
             raise UnknownPromptError(message)
+        chosen = call_options(options)
+        if chosen.model is not None:
+            self._check_models(prompt, [chosen.model] if isinstance(chosen.model, str) else chosen.model)
         house.agree()
-        tenant, run = house.submitter.submit(self.registry.prompts[prompt], args, kwargs, call_options(options))
+        tenant, run = house.submitter.submit(self.registry.prompts[prompt], args, kwargs, chosen)
         return Run(run, desk=lambda: self._desk(house), tenant=tenant, app=self.app)
 
     def desk(self) -> Desk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import socket
 import threading
@@ -157,7 +158,7 @@ class House:
             keeper=self._keeper,
             metrics=choices.metrics,
             tracer=choices.tracer,
-            actor=f"{socket.gethostname()}",
+            actor=f"{socket.gethostname()}:{os.getpid()}",
             visibility_timeout=settings.visibility_timeout,
             step_limit=settings.step_limit,
             continuation_steps=settings.continuation_steps if settings.continuation else 1,

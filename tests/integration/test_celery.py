@@ -195,3 +195,10 @@ def test_a_task_that_a_worker_does_not_know_is_left_to_others(site: Site):
     assert (message.deliveries, message.pardoned) == (1, 1)
     assert run.status in ("PENDING", "STARTED")
     run.cancel()
+
+
+def test_a_stranger_hears_that_its_arguments_do_not_fit(site: Site):
+    stranger = Celery("stranger", broker=site.url, backend=site.url)
+    sent = stranger.send_task("gated.total", kwargs={"wrong": 1}, queue="turns")
+    with pytest.raises(Exception, match="wrong"):
+        sent.get(timeout=30)

@@ -55,6 +55,9 @@ def demo(
         try:
             with ending.held():
                 server.start()
+                if not server.started_here:  # another demo's workers would take this one's steps, in their folder
+                    server = EmbeddedServer(DEFAULT_DIRECTORY / f"demo-{os.getpid()}")
+                    server.start()
                 # Nothing may be raised inside Python's import machinery: its locks would not survive it.
                 wink = use_server(server.url, folder)
             options = {} if model is None else {"model": checked_model(wink, model)}

@@ -74,7 +74,7 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
         parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
         delay = backoff(claimed.deliveries, parts.draw())
         return Postponed(delay, f"{type(error).__name__}: {error}", counts=True)
-    except Exception as error:  # noqa: BLE001 - whatever a tool raises is recorded, and fails its task
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a tool raises is recorded, and fails its task
         elapsed = parts.clock.monotonic() - began
         stopped = stop.is_set and isinstance(error, CancelledError)
         late = tool.timeout is not None and elapsed >= tool.timeout
@@ -134,7 +134,7 @@ def _refuse_large(event: ToolReturned, tool: ToolDefinition) -> None:
         raise PayloadTooLargeError(message)
 
 
-def _for_model(error: Exception) -> str:
+def _for_model(error: BaseException) -> str:
     """Only the class: what an exception says may hold what the model must not see."""
     if isinstance(error, PayloadTooLargeError):
         return str(error)
@@ -149,7 +149,7 @@ def _failed(
     kind: ToolFailure,
     message: str,
     began: float,
-    error: Exception | None = None,
+    error: Exception | SystemExit | None = None,
 ) -> Worked:
     seconds = parts.clock.monotonic() - began
     event = ToolFailed(
@@ -166,7 +166,9 @@ def _failed(
     _count(parts, call.tool, kind, seconds)
     if error is not None:
         parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
-    return Worked(events=(event,), error=error)
+    # SystemExit would end more than the task.
+    failure = RuntimeError(f"{call.tool} raised {error!r}") if isinstance(error, SystemExit) else error
+    return Worked(events=(event,), error=failure)
 
 
 def _count(parts: Parts, tool: str, status: str, seconds: float) -> None:

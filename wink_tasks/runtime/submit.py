@@ -50,6 +50,15 @@ class Submitter:
 
         Raises ParametersInvalidError, PayloadTooLargeError, DuplicateError, SessionBusyError, LedgerUnavailableError.
         """
+        try:
+            return self._submit(prompt, args, kwargs, options)
+        except UnicodeEncodeError as error:
+            message = f"the arguments of {prompt.name!r} hold text that is no UTF-8: {error}"
+            raise ParametersInvalidError(message) from error
+
+    def _submit(
+        self, prompt: PromptDefinition, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+    ) -> tuple[str, str]:
         parts = self._parts
         params = prompt.bind(*args, **kwargs)
         now = parts.clock.now()

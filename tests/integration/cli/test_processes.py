@@ -231,3 +231,15 @@ def test_a_worker_serves_all_and_its_children_are_measured(site: Site, redis_url
     assert found["wink_session_active"] == 0
     code, err = ended(worker, signal.SIGTERM)
     assert code == 0, err
+
+
+def test_demo_beside_a_running_server_keeps_to_itself(site: Site):
+    up = site.start("up")
+    url = line_with(up, "Redis runs at").split()[3].rstrip(",")
+    demo = site.start("demo")
+    assert url not in line_with(demo, "the workers come up")
+    _, err = demo.communicate(timeout=PATIENCE)
+    assert demo.returncode == 0, err
+    with Redis.from_url(url) as client:
+        assert client.ping()
+    assert ended(up, signal.SIGINT) == (130, "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from celery._state import _task_stack
 from celery.exceptions import Ignore, Retry
 from msgspec import structs
 
@@ -25,6 +27,8 @@ from wink_tasks import (
     ToolContext,
     ToolError,
 )
+from wink_tasks.adapters.celery import task_events
+from wink_tasks.adapters.celery.task_events import TaskEvents
 from wink_tasks.core.codec import clean
 from wink_tasks.core.events import ToolFailed
 from wink_tasks.core.transcript import ToolAnswered
@@ -269,8 +273,6 @@ def test_waiting_where_the_work_would_be_done_is_refused(shop: Shop):
 
 
 def test_the_status_of_an_ended_run_may_be_read_in_a_task(shop: Shop):
-    from celery._state import _task_stack
-
     with scripted(shop.wink, {shop.chat: [answer("ok")]}):
         run = shop.chat.delay("x")
         task = shop.note.task
@@ -328,3 +330,52 @@ def test_a_run_that_is_waited_for_too_long_says_so_also_behind_others(shop: Shop
         run = shop.chat.with_options(countdown=100).delay("x")
         with pytest.raises(RunTimeoutError):
             run.get(timeout=0)
+
+
+def test_apply_within_a_script_follows_it(shop: Shop):
+    with scripted(shop.wink, {shop.chat: [answer("as written")]}):
+        assert shop.chat.apply(["x"]).get() == "as written"
+
+
+def test_a_tool_that_exits_fails_like_any_other(shop: Shop):
+    @shop.wink.tool
+    def quits() -> str:
+        """Exit, as argparse does."""
+        raise SystemExit(2)
+
+    @shop.wink.prompt(output=str, tools=[quits], model="house:m")
+    def caller() -> str:
+        """You call."""
+        return "go"
+
+    with scripted(shop.wink, {caller: [call(quits), answer("ok")]}) as kit:
+        assert caller.delay().get() == "ok"
+        assert kit.requests[-1].items[-1].value == "The tool failed with SystemExit."
+
+
+def test_parameters_that_are_no_utf8(shop: Shop):
+    with scripted(shop.wink, {}), pytest.raises(ParametersInvalidError, match="hold text that is no UTF-8"):
+        shop.chat.delay("\udc80")
+
+
+def test_the_end_of_a_run_is_sent_from_a_prefork_child_too(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    sent = []
+
+    @contextmanager
+    def dispatcher(hostname=None):
+        yield SimpleNamespace(send=lambda kind, **fields: sent.append((hostname, kind, fields["uuid"])))
+
+    monkeypatch.setattr(shop.app.events, "default_dispatcher", dispatcher)
+    monkeypatch.setattr(task_events, "current_process", lambda: SimpleNamespace(index=0))
+    events = TaskEvents(shop.app)
+    events.send("task-started", uuid="step")
+    events.run_ended("task-succeeded", uuid="run")
+    task = shop.note.task
+    task.push_request(hostname="w@host")
+    _task_stack.push(task)
+    try:
+        events.run_ended("task-succeeded", uuid="other")
+    finally:
+        _task_stack.pop()
+        task.pop_request()
+    assert sent == [(None, "task-succeeded", "run"), ("w@host", "task-succeeded", "other")]

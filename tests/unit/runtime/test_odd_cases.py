@@ -18,6 +18,7 @@ from wink_tasks import (
     CancelledError,
     ConfigurationError,
     DeadlineExceededError,
+    DeclarationError,
     LedgerUnavailableError,
     ParamsChangedError,
     ProviderRejectedError,
@@ -265,8 +266,13 @@ def test_a_missing_provider_and_a_missing_key_end_the_evaluation():
     with shop.wink.in_memory(clock=FakeClock()):
         with pytest.raises(ProviderRejectedError, match="set SOME_API_KEY"):
             shop.chat.delay("x").get()
-        with pytest.raises(ProviderRejectedError, match="no provider is called 'gone'"):
-            shop.chat.with_options(model="gone:m").delay("x").get()
+        with pytest.raises(DeclarationError, match="no provider is called 'gone'"):
+            shop.chat.with_options(model="gone:m").delay("x")
+    with (
+        shop.wink.in_memory(clock=FakeClock(), providers={}),
+        pytest.raises(ProviderRejectedError, match="no provider is called 'house'"),
+    ):
+        shop.chat.with_options(model=["house:m"]).delay("x").get()
 
 
 def test_a_provider_that_takes_too_long_meets_the_deadline():

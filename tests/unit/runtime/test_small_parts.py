@@ -196,13 +196,13 @@ def test_breaker_opens_probes_and_closes():
 
 def test_breaker_guard_counts_unavailability_only():
     breaker = ProcessBreaker(FakeClock(), failures=1, open_seconds=1000)
-    flaky = Flaky(RequestRejectedError("no"), asyncio.CancelledError(), "fine", ProviderUnavailableError("down"))
+    flaky = Flaky(RequestRejectedError("no"), asyncio.CancelledError(), "fine", ConnectionError("the SDK's own"))
     guard = BreakerGuard(flaky, name="p", breaker=breaker)
     for expected in (RequestRejectedError, asyncio.CancelledError):
         with pytest.raises(expected):
             asyncio.run(guard.complete(REQUEST))
     assert asyncio.run(guard.complete(REQUEST)) == "fine"
-    with pytest.raises(ProviderUnavailableError):
+    with pytest.raises(ConnectionError):
         asyncio.run(guard.complete(REQUEST))
     with pytest.raises(BreakerOpenError, match="p:m"):
         asyncio.run(guard.complete(REQUEST))

@@ -24,14 +24,14 @@ class CeleryOutcomes:
         run, end, backend = outcome.accepted.evaluation, outcome.end, self._app.backend
         if isinstance(end, EvaluationSucceeded):
             backend.store_result(run, end.output, states.SUCCESS)
-            self._events.send(
+            self._events.run_ended(
                 "task-succeeded", uuid=run, result=repr(end.output)[:LONGEST_SHOWN], runtime=outcome.seconds
             )
             return
         error = failure_of(end, session=outcome.session)
         if isinstance(end, EvaluationCancelled):
             backend.store_result(run, error, states.REVOKED)
-            self._events.send("task-revoked", uuid=run, terminated=False, signum=None, expired=False)
+            self._events.run_ended("task-revoked", uuid=run, terminated=False, signum=None, expired=False)
         else:
             backend.store_result(run, error, states.FAILURE)
-            self._events.send("task-failed", uuid=run, exception=repr(error)[:LONGEST_SHOWN], traceback="")
+            self._events.run_ended("task-failed", uuid=run, exception=repr(error)[:LONGEST_SHOWN], traceback="")

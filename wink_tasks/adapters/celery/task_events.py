@@ -6,7 +6,9 @@ import logging
 import os
 from typing import Any
 
+from billiard import current_process
 from celery import Celery
+from celery._state import get_current_task
 
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.redaction import redact
@@ -42,14 +44,23 @@ class TaskEvents:
         else:
             self.send("task-failed", uuid=message.id, exception=redact(repr(error)), traceback="")
 
+    def run_ended(self, kind: str, **fields: Any) -> None:
+        """A run's row is closed. A prefork child cannot know whether somebody listens, and sends this one anyhow."""
+        self._send(kind, fields, anyhow=getattr(current_process(), "index", None) is not None)
+
     def send(self, kind: str, **fields: Any) -> None:
         """Send one event, where events are on. One that cannot be sent is logged: it is only a view."""
+        self._send(kind, fields, anyhow=False)
+
+    def _send(self, kind: str, fields: dict[str, Any], *, anyhow: bool) -> None:
         try:
             if self._dispatcher is not None and self._pid == os.getpid():
                 if self._dispatcher.enabled:
                     self._dispatcher.send(kind, **fields)
-            elif self._app.conf.worker_send_task_events:
-                with self._app.events.default_dispatcher(hostname=self._hostname) as dispatcher:
+            elif anyhow or self._app.conf.worker_send_task_events:
+                current = get_current_task()
+                hostname = self._hostname if current is None else current.request.hostname
+                with self._app.events.default_dispatcher(hostname=hostname) as dispatcher:
                     dispatcher.send(kind, **fields)
         except Exception as error:  # noqa: BLE001 - whatever a broker raises; the ledger has the truth
             log.warning("task event %s not sent: %s: %s", kind, type(error).__name__, error)

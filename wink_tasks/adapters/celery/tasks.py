@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, Protocol
 
-from celery import Celery, Task
+from celery import Celery, Task, states
 from celery.exceptions import Ignore
 
 from wink_tasks.adapters.celery.ringer import HEADER, address_in
 from wink_tasks.adapters.celery.run import Run
 from wink_tasks.adapters.celery.task_events import TaskEvents
-from wink_tasks.core.errors import LedgerUnavailableError, NotCallableError, UnsupportedError
+from wink_tasks.core.errors import LedgerUnavailableError, NotCallableError, UnsupportedError, WinkError
 from wink_tasks.core.ids import OUTCOME, TURN
 from wink_tasks.ports.mailbox import Address
 from wink_tasks.ports.work import StepRunner
@@ -90,6 +90,10 @@ class StepTask(Task):
         except LedgerUnavailableError as error:
             # Nothing is recorded yet, so only the broker can bring it again.
             raise self.retry(exc=error, countdown=ADOPT_AGAIN, max_retries=None) from error
+        except WinkError as error:
+            # There is no run that could tell: whoever sent it hears of it by Celery's own means.
+            self.backend.store_result(self.request.id, error, states.FAILURE)
+            raise
 
     def apply_async(self, *_: Any, **__: Any) -> Any:
         """Refused: a step is made by its evaluation."""

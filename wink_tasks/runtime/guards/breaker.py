@@ -27,6 +27,9 @@ class BreakerGuard:
         except WinkError:
             self._breaker.succeeded(key)
             raise
+        except Exception as error:  # an adapter that lets its SDK's own errors out
+            self._breaker.failed(key, error)
+            raise
         except BaseException:
             self._breaker.released(key)
             raise

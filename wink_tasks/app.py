@@ -316,7 +316,7 @@ class Wink:
             house.ringer.ring(bells)
 
     def closing(self) -> None:
-        """Claim nothing more, and go on with nothing."""
+        """Go on with nothing: each slot ends with the step in its hands."""
         if (house := self._houses.get(os.getpid())) is not None:
             house.closing()
 

@@ -159,7 +159,6 @@ class House:
             metrics=choices.metrics,
             tracer=choices.tracer,
             actor=f"{socket.gethostname()}:{os.getpid()}",
-            visibility_timeout=settings.visibility_timeout,
             step_limit=settings.step_limit,
             continuation_steps=settings.continuation_steps if settings.continuation else 1,
             continuation_seconds=settings.continuation_seconds,
@@ -228,7 +227,7 @@ class House:
             self._reaper.start()
 
     def closing(self) -> None:
-        """Claim nothing more, and go on with nothing."""
+        """Go on with nothing: each slot ends with the step in its hands."""
         self.steps.close()
 
     def close(self) -> None:

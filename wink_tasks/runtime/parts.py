@@ -84,7 +84,6 @@ class Parts:
     metrics: MetricsCollector
     tracer: Tracer
     actor: str
-    visibility_timeout: float
     step_limit: float
     continuation_steps: int
     continuation_seconds: float

@@ -40,7 +40,7 @@ class Steps:
         self._closing = threading.Event()
 
     def close(self) -> None:
-        """Claim nothing more, go on with nothing, and give up what cannot be settled while the store is away."""
+        """Go on with nothing, and give up what cannot be settled while the store is away."""
         self._closing.set()
 
     def run(self, address: Address, task: str, *, serves: Collection[str], observer: Observer) -> bool:

@@ -41,7 +41,7 @@ class Member(Protocol):
         ...
 
     def closing(self) -> None:
-        """Claim nothing more, and go on with nothing."""
+        """Go on with nothing: each slot ends with the step in its hands."""
         ...
 
     def leave(self) -> None:

@@ -4,7 +4,8 @@ FROM python:3.13-slim
 RUN useradd --create-home wink
 WORKDIR /srv/wink
 COPY . .
-RUN pip install --no-cache-dir '.[demo,flower]' && rm -rf /srv/wink/*
+# The versions that the tests ran with.
+RUN pip install --no-cache-dir --constraint requirements-dev.lock '.[demo,flower,openai]' && rm -rf /srv/wink/*
 
 USER wink
 ENV PYTHONUNBUFFERED=1

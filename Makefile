@@ -12,19 +12,30 @@ MODEL ?=
 export DIR MODEL
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint reference bench lock clean
+.PHONY: help demo test test-rabbitmq lint model reference bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.demo ## review the sample project with the offline reviewer; DIR=path another one, MODEL=name a real model
 	$(BIN)/wink demo $${DIR:+"$$DIR"} $${MODEL:+--model "$$MODEL"}
 
-test: $(VENV)/.dev ## run every test; less than 100 % of lines and branches is a failure
+# The tests of processes wait more than they compute, so the others run beside them; the faults want the machine alone.
+test: $(VENV)/.dev ## run every test; less than 99.9 % of lines and branches is a failure
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest tests/faults
+	@set -m; $(BIN)/coverage run -m pytest tests/integration > .pytest-integration.log 2>&1 & beside=$$!; \
+	  trap 'kill -INT $$beside' INT TERM; status=0; \
+	  $(BIN)/coverage run -m pytest tests/unit tests/property tests/conformance tests/formal || status=$$?; \
+	  [ $$status -ne 2 ] || kill -INT $$beside; \
+	  wait $$beside || status=$$?; cat .pytest-integration.log; exit $$status
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-rabbitmq: $(VENV)/.dev ## the canvas with RabbitMQ as broker; needs Debian's package rabbitmq-server
+	@test -x /usr/lib/rabbitmq/bin/rabbitmq-server && command -v epmd >/dev/null || { \
+	  echo "make: RabbitMQ is not installed: apt-get install rabbitmq-server (Debian's package)" >&2; exit 1; }
+	$(BIN)/pytest tests/rabbitmq
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the import layers, and pyright on a user's program
 	$(BIN)/ruff check .
@@ -33,19 +44,22 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, the import layers, and pyright on a u
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python --warnings
 
+model: $(VENV)/.dev ## check the TLA+ model of delivery, and that each of its mutants is caught
+	$(BIN)/python -m specs.tla.check
+
 reference: $(VENV)/.dev ## write specs/REFERENCE.md anew, from the code
 	$(BIN)/python specs/reference.py > specs/REFERENCE.md
 
 bench: $(VENV)/.dev ## measure; the last line of each benchmark is JSON
-	for script in benchmarks/hop.py benchmarks/ledger.py benchmarks/start.py; do $(BIN)/python "$$script"; done
+	for script in hop ledger start pools recovery sessions; do $(BIN)/python "benchmarks/$$script.py"; done
 
 lock: $(VENV)/.dev ## resolve requirements-dev.lock anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra demo --extra flower --extra openai --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra flower --extra openai --extra sql --group dev --universal --python-version 3.11 \
 	  --upgrade --quiet --custom-compile-command 'make lock' --output-file requirements-dev.lock
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .wink .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .wink .pytest-integration.log .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Older pips may install what is already there again: a stamp, not pip, tells whether there is something to do.

@@ -21,6 +21,7 @@ from wink_tasks.core.events import Call, EvaluationAccepted, Terms, ToolReturned
 from wink_tasks.core.ids import outcome_id
 from wink_tasks.ports.mailbox import Acceptance, Address, Claimed, Settlement
 from wink_tasks.ports.provider import Request, Response
+from wink_tasks.ports.work import StepEnd
 from wink_tasks.testing.inline import NoObserver
 
 QUEUE = "bench"
@@ -116,10 +117,10 @@ def talk(url: str, prefix: str, calls: int, size: int) -> tuple[Wink, str, list[
     class Stopwatch(NoObserver):
         """Notes when each continued step ends."""
 
-        def ended(self, _: Message, taken: float, error: Exception | None) -> None:
+        def ended(self, _: Message, taken: float, end: StepEnd) -> None:
             """See `ports.work`."""
-            if error is not None:
-                raise error
+            if end.error is not None:
+                raise end.error
             seconds.append(taken)
 
     steps.run(Address("default", handle.id, handle.id), run.name, serves=(QUEUE,), observer=Stopwatch())

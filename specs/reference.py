@@ -84,7 +84,10 @@ def page() -> str:
         [
             "## Spans",
             "",
-            "`wink.accept`, `wink.prompt.evaluate` (a turn), `wink.call`, `wink.outcome`, `wink.provider.complete`.",
+            (
+                "`wink.accept`, `wink.prompt.evaluate` (a turn), `wink.call`, `wink.task`, `wink.outcome`, "
+                "`wink.provider.complete`."
+            ),
         ],
         ["## Events", "", *event_types()],
         ["## Errors", "", *error_types()],

@@ -11,7 +11,7 @@ from wink_tasks.adapters.redis import link, scripts
 WATCH = """
 local server, redis, read, wrote = redis, {}, {}, false
 local reads = {GET = 1, HGET = 1, HMGET = 1, HGETALL = 1, EXISTS = 1, LRANGE = 1, SMEMBERS = 1, XRANGE = 1,
-  ZRANGEBYSCORE = 1, TIME = 0}
+  XREVRANGE = 1, XLEN = 1, ZRANGE = 1, ZRANGEBYSCORE = 1, TIME = 0}
 for _, key in ipairs(KEYS) do read[key] = true end
 redis.call = function(command, key, ...)
   if reads[command] then

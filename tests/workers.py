@@ -36,16 +36,27 @@ class WorkerProcess:
         self.name = name
         self.process = process
         self.log = log
+        self._asked = False
+
+    def await_log(self, words: str) -> None:
+        """Wait until it has logged `words`."""
+        eventually(lambda: words in self.log.read_text(), f"worker {self.name} logs {words!r}")
 
     def kill(self) -> None:
         """End it as a crash does."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self) -> int:
-        """End it as a deploy does; its exit code."""
+    def ask_to_end(self) -> None:
+        """Ask as a deploy does, once."""
+        self._asked = True
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """End it as a deploy does; its exit code. Who is asked already is only waited for."""
+        if not self._asked:
+            self.ask_to_end()
         try:
             return self.process.wait(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -88,8 +99,12 @@ class Workers:
         worker = WorkerProcess(name, process, log)
         self.started.append(worker)
         if wink is not None:
-            eventually(lambda: self._alive(worker, wink), f"worker {name} joins; its log: {log}")
+            self.await_member(worker, wink)
         return worker
+
+    def await_member(self, worker: WorkerProcess, wink: Wink) -> None:
+        """Wait until it is a member of the fleet."""
+        eventually(lambda: self._alive(worker, wink), f"worker {worker.name} joins; its log: {worker.log}")
 
     def _alive(self, worker: WorkerProcess, wink: Wink) -> bool:
         if worker.process.poll() is not None:
@@ -102,5 +117,7 @@ def workers(tmp_path: Path, redis_url: str) -> Iterator[Workers]:
     """Workers on the test's Redis, all ended after the test."""
     found = Workers(tmp_path, {"WINK_REDIS_URL": redis_url, "CELERY_BROKER_URL": redis_url})
     yield found
+    for worker in found.started:
+        worker.ask_to_end()
     for worker in found.started:
         worker.stop()

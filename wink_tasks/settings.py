@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,12 +36,23 @@ class Settings(BaseSettings):
     breaker_failures: int = Field(5, ge=1, description="Failures in a row after which a model is not called.")
     breaker_open_seconds: Seconds = Field(60.0, description="For how long it is not called then.")
     store_give_up_after: Seconds = Field(2.5, description="How long a command is repeated while Redis is away.")
+    replica_acks: int = Field(0, ge=0, description="For how many replicas accept and settle wait, a part of a second.")
     cached_sessions: int = Field(256, ge=1, description="How many folded sessions a worker process keeps.")
     worker_beat: Seconds = Field(2.0, description="How often a worker shows that it is alive.")
-    reap_every: Seconds = Field(1.0, description="How often the elected reaper looks for what is due.")
+    reap_every: Seconds = Field(0.5, description="How often the elected reaper looks for what is due.")
+    shutdown_grace: float = Field(
+        30.0, ge=0, description="How long a worker that was asked to end waits for its steps before others get them."
+    )
     retention: Seconds = Field(30 * 86_400.0, description="For how long a finished session is kept.")
+    archive_dir: str | None = Field(
+        None, description="The folder, shared by all workers, where sessions are kept that their retention drops."
+    )
     tracing: bool = Field(default=False, description="OpenTelemetry spans, exported as its own variables say.")
     log_json: bool = Field(default=False, description="Log lines of our own processes as JSON.")
+
+
+COMPARED: Final = ("archive_dir", "default_tenant", "partitions", "retention", "split_queues", "visibility_timeout")
+"""What each process reads for itself, and should read alike: runs of one are worked on by others."""
 
 
 def load_settings(**given: Any) -> Settings:

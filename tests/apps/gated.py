@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.exceptions import Reject
 from pydantic import BaseModel
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -105,6 +106,18 @@ def divide(a: int) -> int:
 def fragile() -> str:
     """You try."""
     return "Divide."
+
+
+@app.task(name="gated.adds", shared=False)
+def adds(a: int, b: int) -> int:
+    """A task of the host's own."""
+    return a + b
+
+
+@app.task(name="gated.refuses", shared=False, acks_late=True)
+def refuses(why: str) -> None:
+    """A task of the host's own that will have none of it."""
+    raise Reject(why, requeue=False)
 
 
 def body(text: str) -> str:

@@ -6,11 +6,7 @@ import pytest
 
 from wink_tasks.testing.clock import FakeClock
 from wink_tasks.testing.conformance import (
-    CancelConformance,
-    DeliveryConformance,
-    FleetConformance,
-    LedgerConformance,
-    MailboxConformance,
+    StoreConformance,
 )
 from wink_tasks.testing.memory import MemoryStore
 
@@ -25,5 +21,5 @@ def store(clock: FakeClock) -> MemoryStore:
     return MemoryStore(clock, partitions=4)
 
 
-class TestMemory(MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance):
+class TestMemory(StoreConformance):
     pass

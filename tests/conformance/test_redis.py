@@ -10,14 +10,7 @@ from tests.lossy import LossyConnection
 from tests.traced import watch
 from wink_tasks.adapters.redis.store import RedisStore
 from wink_tasks.testing.clock import FakeClock
-from wink_tasks.testing.conformance import (
-    CancelConformance,
-    DeliveryConformance,
-    Driver,
-    FleetConformance,
-    LedgerConformance,
-    MailboxConformance,
-)
+from wink_tasks.testing.conformance import Driver, StoreConformance
 
 
 @pytest.fixture
@@ -25,7 +18,7 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-class TestRedis(MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance):
+class TestRedis(StoreConformance):
     @pytest.fixture
     def store(self, redis_url: str, clock: FakeClock) -> Iterator[RedisStore]:
         store = RedisStore(redis_url, partitions=4, clock=clock)
@@ -33,9 +26,7 @@ class TestRedis(MailboxConformance, DeliveryConformance, CancelConformance, Ledg
         store.close()
 
 
-class TestRedisThatLosesReplies(
-    MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance, FleetConformance
-):
+class TestRedisThatLosesReplies(StoreConformance):
     @pytest.fixture
     def store(self, redis_url: str, clock: FakeClock) -> Iterator[RedisStore]:
         store = RedisStore(redis_url, partitions=4, clock=clock)
@@ -49,7 +40,7 @@ class TestRedisThatLosesReplies(
         assert lossy.lost == 2, "of home and accept"
 
 
-class TestRedisReadsBeforeItWrites(MailboxConformance, DeliveryConformance, CancelConformance, LedgerConformance):
+class TestRedisReadsBeforeItWrites(StoreConformance):
     """On a Cluster whose slot migrates, a key that a script meets after its first write would leave half a command."""
 
     @pytest.fixture

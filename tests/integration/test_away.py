@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.unit.runtime.conftest import NoProvider, Shop
 from tests.workers import eventually
 from wink_tasks import ConfigurationError, LedgerUnavailableError, SessionExpiredError
+from wink_tasks.adapters.celery.ringer import CeleryRinger
 from wink_tasks.adapters.redis.embedded import EmbeddedServer, free_port
 from wink_tasks.ports.fleet import Worker
-from wink_tasks.ports.mailbox import Address, Claimed
+from wink_tasks.ports.mailbox import Address, Claimed, Doorbell
+from wink_tasks.ports.telemetry import NullTracer
 from wink_tasks.testing import answer
 from wink_tasks.testing.inline import NoObserver
 
@@ -51,6 +54,33 @@ def test_a_broker_that_is_away_is_one_warning_and_the_doorbell_is_rung_again(
     [bell] = eventually(shop.wink.house().store.mailbox.reap, "the doorbell is due again")
     assert bell.address.message == run.id
     shop.wink.leave()
+
+
+def test_a_broker_that_is_away_is_asked_once_for_many_doorbells(redis_url: str, caplog: pytest.LogCaptureFixture):
+    shop = Shop(redis_url=redis_url, providers={"house": NoProvider()})
+    shop.app.conf.broker_url = f"redis://127.0.0.1:{free_port()}/0"
+    house = shop.wink.house()
+    house.ringer.ring([DOORBELL, DOORBELL])
+    assert caplog.text.count("not published") == 1
+    shop.wink.leave()
+
+
+def test_a_doorbell_that_cannot_be_published_does_not_keep_others_from_it(caplog: pytest.LogCaptureFixture):
+    shop, told = Shop(providers={"house": NoProvider()}), []
+    shop.app.conf.broker_url = "memory://"
+    ringer = CeleryRinger(shop.app, NullTracer(), told.extend)
+    ringer.ring([structs.replace(DOORBELL, shown=Unshowable()), structs.replace(DOORBELL, priority=3)])
+    assert [bell.priority for bell in told] == [3]
+
+
+class Unshowable:
+    """Fails when it is to be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+DOORBELL = Doorbell(address=Address("default", "s", "s"), mailbox="celery", task="shop.chat")
 
 
 def test_an_outcome_is_recorded_when_redis_is_back(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -96,7 +126,7 @@ def test_a_stopping_worker_gives_up_what_it_cannot_settle(tmp_path: Path):
 
         async def complete(self, request):
             server.stop()
-            shop.wink.closing()
+            shop.wink.house().steps.give_up()
             return answer("hello")
 
     shop = Shop(redis_url=server.url, providers={"house": Unlucky()}, store_give_up_after=0.3)

@@ -6,7 +6,6 @@ import importlib
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ from wink_tasks import (
     CancelledError,
     EvaluationFailedError,
     RunTimeoutError,
+    TaskFailedError,
     ToolFailedError,
     UnknownRunError,
 )
@@ -175,11 +175,23 @@ def test_a_process_with_nothing_but_celery_can_start_a_run(site: Site):
     assert site.module.wink.run(sent.id).get(timeout=10) == site.module.Sum(total=3)
 
 
-def test_a_tool_alone_is_refused_with_a_reason(site: Site):
+def test_a_tool_alone_is_a_run_also_for_a_stranger(site: Site):
+    site.open("tool")
     stranger = Celery("stranger", broker=site.url, backend=site.url)
-    stranger.send_task("gated.add", kwargs={"a": 1, "b": 2}, queue="tools")
-    log: Path = site.workers.started[1].log
-    eventually(lambda: "is a step of an evaluation" in log.read_text(), "the reason")
+    with Events(site.module.app) as events:
+        sent = stranger.send_task("gated.add", kwargs={"a": 1, "b": 2}, queue="tools")
+        run = site.module.add.delay(a=2, b=3)
+        assert (run.get(timeout=60), run.session.id) == (5, run.id)
+        assert sent.get(timeout=60) == 3
+        failed = site.module.add.delay(a=2, b=-1)
+        with pytest.raises(TaskFailedError, match="ToolError: b is negative"):
+            failed.get(timeout=60)
+        eventually(lambda: "task-succeeded" in events.of(run.id), "the run's row closes")
+        eventually(lambda: "task-failed" in events.of(failed.id), "the other one's, too")
+    assert events.of(run.id) == ["task-received", "task-started", "task-succeeded"]
+    assert events.of(failed.id) == ["task-received", "task-started", "task-failed"]
+    rows = {event["uuid"]: event for event in events.received if event["type"] == "task-received"}
+    assert (rows[run.id]["name"], rows[run.id]["args"]) == ("gated.add", "(a=2, b=3)")
 
 
 def test_a_task_that_a_worker_does_not_know_is_left_to_others(site: Site):

@@ -281,3 +281,25 @@ def test_a_fork_has_connections_of_its_own(redis_url: str) -> None:
         [sys.executable, "-c", FORKS, redis_url], check=False, capture_output=True, text=True, timeout=60
     )
     assert forks.returncode == 0, forks.stderr
+
+
+def test_hints_are_sent_without_waiting_and_their_answers_disturb_nobody(redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    link = store.link
+    link.tell()
+    link.tell(("SET", "a", "1"), ("INCR", "b"), ("NOSUCH", "command"))
+    link.tell(("INCR", "b"))
+    assert link.ask(("GET", "a"), ("GET", "b")) == [b"1", b"2"]
+    store.close()
+
+
+def test_a_hint_that_gets_lost_is_no_error(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server:
+        store = RedisStore(server.url, give_up_after=0.3)
+        assert store.link.ask(("PING",)) == [b"PONG"]
+        store.link.tell(("SET", "a", "1"))
+    for _ in range(3):
+        store.link.tell(("SET", "a", "2"))
+    with pytest.raises(LedgerUnavailableError):
+        store.link.ask(("PING",))
+    store.close()

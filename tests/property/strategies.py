@@ -55,7 +55,10 @@ _BY_HINT: dict[Any, st.SearchStrategy[Any]] = {
     Usage: usages,
     Terms: terms,
     dict[str, Any]: st.dictionaries(texts, json_values, max_size=3),
+    dict[str, str]: st.dictionaries(texts, texts, max_size=3),
+    bool: st.booleans(),
     tuple[Call, ...]: st.lists(calls, max_size=3).map(tuple),
+    tuple[Any, ...]: st.lists(json_values, max_size=3).map(tuple),
 }
 
 

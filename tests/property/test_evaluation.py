@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, strategies as st
 
 from tests.property.strategies import budgets, event_of, event_types, json_values, texts, usages
 from wink_tasks.core.codec import encode
 from wink_tasks.core.errors import IllegalTransitionError
 from wink_tasks.core.evaluation import (
+    DEATHS,
     MAX_REPAIRS,
     TABLE,
     CallModel,
@@ -22,19 +25,24 @@ from wink_tasks.core.evaluation import (
     decide,
 )
 from wink_tasks.core.events import (
+    TERMINAL,
     AnyEvent,
     Call,
     CancelRequested,
     EvaluationAccepted,
     EvaluationCancelled,
     EvaluationFailed,
+    EvaluationPaused,
+    EvaluationResumed,
     EvaluationStarted,
     EvaluationSucceeded,
     ModelResponded,
     OutputRejected,
+    PromptChanged,
     Recorded,
     SessionOpened,
     StepDied,
+    StepRevived,
     Terms,
     ToolFailed,
     ToolReturned,
@@ -42,6 +50,15 @@ from wink_tasks.core.events import (
 from wink_tasks.core.session import SessionState, fold
 from wink_tasks.core.transcript import ModelSaid, ToolAnswered, Transcript
 
+MEDDLING = [
+    CancelRequested,
+    StepDied,
+    EvaluationCancelled,
+    EvaluationFailed,
+    EvaluationPaused,
+    EvaluationResumed,
+    PromptChanged,
+]
 MOST_TURNS = 4
 MOST_CALLS = 3
 
@@ -77,20 +94,35 @@ def tool_answers(run: str, turn: int, call: Call) -> st.SearchStrategy[AnyEvent]
     )
 
 
+OTHERS = (
+    CancelRequested | StepDied | StepRevived | EvaluationFailed | EvaluationPaused | EvaluationResumed | PromptChanged
+)
+
+
 def judge(text: str) -> Finish | Reject:
     return Finish(text, "S") if text == "good" else Reject("not good")
+
+
+def meddled(data: st.DataObject, run: str, meddle: type[AnyEvent]) -> AnyEvent:
+    """What an operator or a crash writes."""
+    about: dict[type[AnyEvent], dict[str, Any]] = {
+        CancelRequested: {"by": "operator", "reason": "no need"},
+        StepDied: {"message": "m", "reason": "crash"},
+        EvaluationCancelled: {"reason": "no need"},
+        EvaluationFailed: {"code": data.draw(st.sampled_from(sorted(DEATHS))), "message": "a dead letter"},
+        EvaluationPaused: {"reason": "too hot"},
+        PromptChanged: {"before": "d", "digest": "e"},
+        EvaluationResumed: {"seconds": data.draw(st.floats(0, 50))},
+    }
+    return meddle(evaluation=run, **about[meddle])
 
 
 def following(data: st.DataObject, state: EvaluationState, now: float) -> AnyEvent:
     """What a worker, an operator or a crash may write next."""
     run = state.id
-    meddle = data.draw(st.sampled_from([None] * 20 + [CancelRequested, StepDied, EvaluationCancelled]))
-    if meddle is CancelRequested:
-        return CancelRequested(evaluation=run, by="operator", reason="no need")
-    if meddle is StepDied:
-        return StepDied(evaluation=run, message="m", reason="crash")
-    if meddle is EvaluationCancelled:
-        return EvaluationCancelled(evaluation=run, reason="no need")
+    meddle = data.draw(st.sampled_from([None] * 30 + MEDDLING))
+    if meddle is not None:
+        return meddled(data, run, meddle)
     if state.phase == "accepted":
         return data.draw(
             st.builds(
@@ -116,6 +148,11 @@ def following(data: st.DataObject, state: EvaluationState, now: float) -> AnyEve
             return EvaluationFailed(evaluation=run, code=code, message=message)
 
 
+def died(event: AnyEvent) -> bool:
+    """Whether an evaluation ended by the death of a step."""
+    return isinstance(event, EvaluationFailed) and event.code in DEATHS
+
+
 def walked(data: st.DataObject, runs: int) -> list[list[Recorded]]:
     """The ledger of a session in which these many evaluations ran one after the other, one list each."""
     state = fold(SessionState(), [Recorded(1, 0.0, "w", SessionOpened(tenant="t", session="s"))])
@@ -133,6 +170,12 @@ def walked(data: st.DataObject, runs: int) -> list[list[Recorded]]:
             record = Recorded(state.seq + 1, 0.0, "w", event)
             state = fold(state, [record])
             records.append(record)
+            if not state.open and died(event) and data.draw(st.booleans()):
+                event = StepRevived(evaluation=f"run{number}", message="m", by="operator")
+                continue
+            if isinstance(event, StepRevived):
+                event = EvaluationResumed(evaluation=f"run{number}", seconds=data.draw(st.floats(0, 50)))
+                continue
             if not state.open:
                 break
             event = following(data, state.open[f"run{number}"], float(len(records)))
@@ -163,14 +206,16 @@ def test_every_walk_ends_and_leaves_no_call_without_an_answer(data: st.DataObjec
     parts = walked(data, runs=2)
     state = fold(SessionState(), ledger(parts))
     assert state.open == {}
-    assert [ended.id for ended in state.ended] == ["run0", "run1"]
+    ends = [record.event.evaluation for part in parts for record in part if isinstance(record.event, TERMINAL)]
+    assert [ended.id for ended in state.ended] == ends
+    assert list(dict.fromkeys(ends)) == ["run0", "run1"]
     assert unanswered(state.transcript) == []
     for ended in state.ended:
         assert ended.end is not None
         assert ended.turns <= ended.terms.max_turns
         assert ended.repairs <= MAX_REPAIRS
     for records in parts:
-        steps = [record for record in records if not isinstance(record.event, CancelRequested | StepDied)]
+        steps = [record for record in records if not isinstance(record.event, OTHERS)]
         assert len(steps) <= 3 + MOST_TURNS * (1 + MOST_CALLS) + MAX_REPAIRS
 
 
@@ -196,6 +241,8 @@ def test_an_event_goes_where_the_table_says_or_is_refused_and_changes_nothing(da
     except IllegalTransitionError:
         assert repr(state) == before
         listed = TABLE[state.phase].get(type(event))
+        if state.phase == "ended" and isinstance(event, EvaluationResumed):
+            return
         assert listed is None or getattr(event, "call", None) not in {call.id for call in state.pending}
     else:
         assert after.phase in TABLE[state.phase][type(event)]
@@ -208,7 +255,7 @@ def test_the_table_is_closed() -> None:
         for phases in moves.values():
             assert phases
             assert phases <= set(TABLE)
-    assert TABLE["ended"] == {}
+    assert set(TABLE["ended"]) == {StepRevived, EvaluationResumed}
     reached = {"accepted"}
     for _ in TABLE:
         reached |= {phase for start in reached for phases in TABLE[start].values() for phase in phases}  # type: ignore[index]

@@ -23,12 +23,14 @@ from wink_tasks import (
     UnsupportedError,
     Wink,
 )
-from wink_tasks.app import call_options, find_wink
+from wink_tasks.adapters.celery.host import redis_url
+from wink_tasks.adapters.celery.options import call_options
+from wink_tasks.adapters.providers.shipped import shipped_providers
+from wink_tasks.app import find_wink
 from wink_tasks.core.options import CallOptions
 from wink_tasks.ports.telemetry import NullMetrics
 from wink_tasks.settings import load_settings
 from wink_tasks.testing import FakeClock, answer, call, scripted
-from wink_tasks.wiring import redis_url, shipped_providers
 
 
 @pytest.fixture
@@ -52,11 +54,12 @@ def test_a_prompt_is_not_called_like_a_function(shop: Shop, how: str):
             getattr(front, how)("src")
 
 
-def test_a_tool_is_not_sent_alone(shop: Shop):
-    with pytest.raises(UnsupportedError, match="is a step of an evaluation"):
-        shop.note.delay(text="a")
-    with pytest.raises(UnsupportedError, match="is a step of an evaluation"):
-        shop.note.task.apply_async(kwargs={"text": "a"})
+def test_a_step_is_not_sent_alone(shop: Shop):
+    for name in ("shop.review:turn", "shop.review:outcome", "shop.note:outcome"):
+        with pytest.raises(UnsupportedError, match="is a step of an evaluation"):
+            shop.app.tasks[name].apply_async(kwargs={"text": "a"})
+        with pytest.raises(UnsupportedError, match="is a step of an evaluation"):
+            shop.app.tasks[name].adopted((), {})
 
 
 def test_signatures_and_groups(shop: Shop):
@@ -69,11 +72,11 @@ def test_signatures_and_groups(shop: Shop):
 
 
 def test_options_that_would_be_lost_are_refused(shop: Shop):
-    with scripted(shop.wink, {}), pytest.raises(UnsupportedError, match="does not take link"):
-        shop.chat.apply_async(["x"], link=shop.chat.s("y"))
-    assert call_options({"link": [], "producer": object(), "session": None}) == CallOptions()
+    with scripted(shop.wink, {}), pytest.raises(UnsupportedError, match="does not take time_limit"):
+        shop.chat.apply_async(["x"], time_limit=5)
+    assert call_options(shop.app, {"link": [], "producer": object(), "session": None}) == CallOptions()
     moment = datetime(2030, 1, 1, tzinfo=UTC)
-    options = call_options({"eta": moment.isoformat(), "budget": {"total_tokens": 5}})
+    options = call_options(shop.app, {"eta": moment.isoformat(), "budget": {"total_tokens": 5}})
     assert (options.eta, options.budget) == (moment, Budget(total_tokens=5))
 
 

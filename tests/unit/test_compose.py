@@ -12,6 +12,8 @@ import yaml
 from celery.bin.beat import beat as celery_beat
 from celery.bin.worker import worker as celery_worker
 
+from wink_tasks.settings import load_settings
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -32,7 +34,7 @@ def test_the_services() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_stops_in_45_s_and_tells_its_health(name: str) -> None:
     service = SERVICES[name]
-    assert service["stop_grace_period"] == "45s"
+    assert service["stop_grace_period"] == f"{load_settings().shutdown_grace + 15:g}s"
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
     assert {"interval", "timeout", "retries"} < service["healthcheck"].keys()
 
@@ -91,5 +93,13 @@ def test_the_application_by_default_is_the_shipped_example() -> None:
 
 def test_the_image_is_built_from_what_its_context_lets_in() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert let_in == {"LICENSE", "README.md", "pyproject.toml", "wink_tasks", "workers", "beat"}
+    assert let_in == {
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+        "requirements-dev.lock",
+        "wink_tasks",
+        "workers",
+        "beat",
+    }
     assert all((ROOT / path).exists() for path in let_in)

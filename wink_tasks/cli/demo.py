@@ -100,6 +100,7 @@ def use_server(url: str, folder: Path) -> Wink:
     os.environ.update(
         WINK_APP=APP, WINK_REDIS_URL=url, CELERY_BROKER_URL=url, WINK_SPLIT_QUEUES="1", WINK_DEMO_ROOT=str(folder)
     )
+    os.environ.setdefault("WINK_DEMO_OUT", str(Path(DEFAULT_DIRECTORY).resolve()))  # workers run in another folder
     return find_wink(APP)
 
 
@@ -142,7 +143,9 @@ def attended(run: Run[Any], children: Children, seconds: float) -> Generator[Rec
 
 def report(run: Run[Any], out: Console, *, url: str, seconds: float, as_json: bool) -> None:
     """Print the review, while the workers still end. Raises what the run ended with where that is no review."""
-    from wink_tasks.cli.review import print_review, what_next  # imports the application, which reads the environment
+    # These import the application, which reads the environment.
+    from wink_tasks.cli.review import print_review, what_next
+    from wink_tasks.examples.code_review.models import Report
 
     review, session, usage = run.get(timeout=LOOK_EVERY), run.session.id, run.usage()
     if as_json:
@@ -150,5 +153,13 @@ def report(run: Run[Any], out: Console, *, url: str, seconds: float, as_json: bo
         print_json({**document, "review": review.model_dump(mode="json")})
         return
     print_review(out, review)
+    if (recorded := run.session[Report].latest()) is not None:
+        out.out(f"The report is {_shown(recorded.file)}, with {recorded.rows} rows in reviews.db beside its folder.")
     out.out(f"Session {session}, run {run.id}: {usage.total_tokens:,} tokens in {seconds:.1f} s")
     out.out(what_next(run.id, session, app=APP, url=url))
+
+
+def _shown(file: str) -> str:
+    """As seen from here, where it is below."""
+    place, here = Path(file), Path.cwd().resolve()
+    return str(place.relative_to(here)) if place.is_relative_to(here) else file

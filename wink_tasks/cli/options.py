@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from wink_tasks.app import Wink, find_wink
+from wink_tasks.core.errors import ConfigurationError
 
 App = Annotated[str | None, typer.Option("--app", envvar="WINK_APP", help="The application, as package.module:wink.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, on standard output.")]
@@ -27,7 +28,17 @@ def application(path: str | None) -> Iterator[Wink]:
     if here not in sys.path:
         sys.path.insert(0, here)
     wink = find_wink(path)
+    _discover(wink)
     try:
         yield wink
     finally:
         wink.leave()
+
+
+def _discover(wink: Wink) -> None:
+    """Import what the app autodiscovers, as a worker does: prompts may be declared there."""
+    try:
+        wink.app.loader.import_default_modules()
+    except ImportError as error:
+        message = f"a module that the Celery app {wink.app.main!r} names or discovers cannot be imported: {error}"
+        raise ConfigurationError(message) from error

@@ -1,9 +1,9 @@
-"""A prompt by its name, and its parameters from the command line."""
+"""What runs by its name, and its parameters from the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,19 +11,31 @@ from wink_tasks.app import Wink
 from wink_tasks.core.errors import ParametersInvalidError, UnknownPromptError
 from wink_tasks.core.events import Json
 from wink_tasks.core.prompt import PromptDefinition
+from wink_tasks.core.task import TaskDefinition
+
+D = TypeVar("D")
 
 
 def find_prompt(wink: Wink, name: str) -> PromptDefinition:
     """The prompt `ns.key`, or the one whose key is `name`. Raises UnknownPromptError."""
-    prompts = wink.registry.prompts
-    found = [prompts[name]] if name in prompts else [one for one in prompts.values() if one.key == name]
-    if len(found) != 1:
-        message = f"no prompt is called {name!r}; there are: {', '.join(sorted(prompts)) or 'none'}"
+    return _found("prompt", name, wink.registry.prompts)
+
+
+def find_runnable(wink: Wink, name: str) -> PromptDefinition | TaskDefinition:
+    """The prompt, durable task or tool `ns.key`, or the one whose key is `name`. Raises UnknownPromptError."""
+    runnable: dict[str, PromptDefinition | TaskDefinition] = {**wink.registry.prompts, **wink.registry.tasks}
+    return _found("prompt, task or tool", name, runnable)
+
+
+def _found(kind: str, name: str, declared: Mapping[str, D]) -> D:
+    names = [name] if name in declared else [one for one in declared if one.rpartition(".")[2] == name]
+    if len(names) != 1:
+        message = f"no {kind} is called {name!r}; there are: {', '.join(sorted(declared)) or 'none'}"
         raise UnknownPromptError(message)
-    return found[0]
+    return declared[names[0]]
 
 
-def given_parameters(prompt: PromptDefinition, pairs: Iterable[str]) -> dict[str, Json]:
+def given_parameters(prompt: PromptDefinition | TaskDefinition, pairs: Iterable[str]) -> dict[str, Json]:
     """`name=value` pairs as parameters: text where the parameter takes text, else JSON where it is that.
 
     Raises ParametersInvalidError for what is no pair, or a name that is given twice.

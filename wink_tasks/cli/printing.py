@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from rich.box import SIMPLE
@@ -31,14 +32,20 @@ def print_json(document: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
+LONGEST_ID: Final = 40
+"""Columns of the terminal that an id gets to itself: a UUID has 36."""
+
+
 def print_table(out: Console, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """A table whose cells wrap, and are never cut."""
+    """A table whose cells wrap, and are never cut. An id stays in one line, so that it can be copied."""
     table = Table(box=SIMPLE, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    out.print(table)
+    cells = [[cell if isinstance(cell, Text) else str(cell) for cell in row] for row in rows]
+    for number, column in enumerate(columns):
+        longest = max((len(row[number]) for row in cells), default=0)
+        table.add_column(column, overflow="fold", min_width=min(longest, LONGEST_ID) if column == "id" else None)
+    for row in cells:
+        table.add_row(*row)
+    out.print(table, crop=False)
 
 
 def moment(at: float) -> str:

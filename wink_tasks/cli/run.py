@@ -9,7 +9,7 @@ import typer
 
 from wink_tasks.adapters.celery.run import Run
 from wink_tasks.cli.options import App, Json, Model, Param, Tenant, application
-from wink_tasks.cli.parameters import find_prompt, given_parameters
+from wink_tasks.cli.parameters import find_runnable, given_parameters
 from wink_tasks.cli.printing import console, print_json, usage_document, usage_line
 from wink_tasks.cli.watching import watch
 from wink_tasks.core.codec import encode
@@ -17,7 +17,7 @@ from wink_tasks.core.events import EvaluationSucceeded, Json as JsonValue
 
 
 def run(
-    prompt: Annotated[str, typer.Argument(help="The prompt's name; its last part is enough.")],
+    prompt: Annotated[str, typer.Argument(help="A prompt, durable task or tool; the last part of its name is enough.")],
     *,
     app: App = None,
     param: Param = None,
@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Start a run, show its progress, and print its output. Ctrl-C leaves it running."""
     with application(app) as wink:
-        definition = find_prompt(wink, prompt)
+        definition = find_runnable(wink, prompt)
         params = given_parameters(definition, param or ())
         options: dict[str, Any] = {"session": session, "tenant": tenant, "model": model}
         started = wink.send(definition.name, (), params, options)
@@ -41,7 +41,8 @@ def run(
             print_json({**document, "usage": usage_document(started.usage())})
         elif wait:
             out.out(output if isinstance(output, str) else msgspec.json.format(encode(output), indent=2).decode())
-            out.out(usage_line(started.usage()))
+            if definition.models:
+                out.out(usage_line(started.usage()))
 
 
 def _seen_to_its_end(started: Run[Any], *, as_json: bool) -> JsonValue:

@@ -6,14 +6,19 @@ from typing import Annotated
 
 import typer
 
+from wink_tasks.cli import past
 from wink_tasks.cli.options import App, Json, Limit, Tenant, application
 from wink_tasks.cli.printing import console, moment, print_json, print_table
 from wink_tasks.cli.story import told_events
+from wink_tasks.core.snapshots import dumped
 from wink_tasks.ports.ledger import EvaluationRecord, SessionRecord
-from wink_tasks.runtime.session import missing_session
+from wink_tasks.runtime.missing import missing_session
+from wink_tasks.runtime.past import runs_of
+from wink_tasks.runtime.session import Session
 
 commands = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The session's name.")]
+At = Annotated[int | None, typer.Option("--at", help="As it was at this event, with its slices.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -31,9 +36,12 @@ def list_sessions(app: App = None, tenant: Tenant = None, limit: Limit = 50, as_
 
 
 @commands.command("show")
-def show_session(name: Name, app: App = None, tenant: Tenant = None, as_json: Json = False) -> None:
+def show_session(name: Name, *, at: At = None, app: App = None, tenant: Tenant = None, as_json: Json = False) -> None:
     """Show a session: where it stands, its runs, and each event in a line."""
     with application(app) as wink:
+        if at is not None:
+            _show_past(wink.session(name, tenant=tenant, at=at), at, as_json=as_json)
+            return
         ledger, owner = wink.house().store.ledger, tenant or wink.settings.default_tenant
         session = ledger.session(owner, name)
         if session is None:
@@ -44,9 +52,31 @@ def show_session(name: Name, app: App = None, tenant: Tenant = None, as_json: Js
         return
     out = console()
     out.out(f"Session {name} of tenant {owner}: {standing(session)}; {session.head} events")
+    if session.parent:
+        out.out(f"Forked from session {session.parent} at event {session.base}")
     print_table(out, RUN_COLUMNS, (run_row(run) for run in runs))
     for line in told_events(events):
         out.out(line)
+
+
+def _show_past(session: Session, at: int, *, as_json: bool) -> None:
+    state, events = session.state, list(session.events())
+    runs = runs_of(events, session.tenant, session.id)
+    if as_json:
+        document = {"session": session.id, "tenant": session.tenant, "seq": at, "runs": runs, "events": events}
+        print_json({**document, "slices": dumped(state)})
+        return
+    out = console()
+    out.out(f"Session {session.id} of tenant {session.tenant} as it was at event {at}")
+    print_table(out, RUN_COLUMNS, (run_row(run) for run in runs))
+    for line in told_events(events):
+        out.out(line)
+    past.print_slices(out, session)
+
+
+commands.command("diff")(past.diff)
+commands.command("fork")(past.fork)
+commands.command("tail")(past.tail)
 
 
 @commands.command("delete")

@@ -14,16 +14,23 @@ from wink_tasks.core.evaluation import EvaluationState, accepted, advance
 from wink_tasks.core.events import (
     AnyEvent,
     CancelRequested,
+    Dispatched,
     EvaluationAccepted,
     EvaluationCancelled,
     EvaluationFailed,
+    EvaluationPaused,
+    EvaluationResumed,
     EvaluationStarted,
     EvaluationSucceeded,
     ModelResponded,
     OutputRejected,
+    PromptChanged,
     Recorded,
+    SessionForked,
     SessionOpened,
+    SliceSeeded,
     StepDied,
+    StepRevived,
     ToolFailed,
     ToolReturned,
 )
@@ -43,6 +50,9 @@ _STOPS: Final[Mapping[str, str]] = {
     "refusal": "refuses",
 }
 
+LONGEST_DATA: Final = 100
+"""Characters that are shown of an event of the application's."""
+
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """An event in one line. `state` is its evaluation after it, None for an event of the session's own."""
@@ -60,19 +70,25 @@ def tell(records: Iterable[Recorded]) -> Iterator[Told]:
         before = states.get(run)
         if isinstance(event, EvaluationAccepted):
             states[run] = accepted(event)
-        elif before is not None:
+        elif before is not None and not isinstance(event, Dispatched | SliceSeeded):
             states[run] = advance(before, event)
-        yield Told(record=record, text=_one_line(_words(event, before)), state=states.get(run))
+        yield Told(record=record, text=one_line(_words(event, before)), state=states.get(run))
 
 
 def told_events(records: Iterable[Recorded]) -> Iterator[str]:
     """Each event as a line with its number and its time."""
-    for told in tell(records):
-        yield f"{told.record.seq:6}  {moment(told.record.at)}  {told.text}"
+    return map(told_line, tell(records))
+
+
+def told_line(told: Told) -> str:
+    """An event as a line with its number and its time."""
+    return f"{told.record.seq:6}  {moment(told.record.at)}  {told.text}"
 
 
 def standing(state: EvaluationState, *, seconds: float, now: float) -> str:
     """How far an evaluation is: turns, tokens, time, and what is left. `now` is epoch seconds."""
+    if not state.terms.models:  # a durable task has one step, and asks no model
+        return f"{seconds:.1f} s"
     parts = [
         f"{state.turns} turn{'' if state.turns == 1 else 's'}",
         f"{state.usage.total_tokens:,} tokens",
@@ -105,7 +121,8 @@ def _words(event: AnyEvent, before: EvaluationState | None) -> str:
         case SessionOpened():
             return f"session {event.session!r} of tenant {event.tenant!r} began"
         case EvaluationAccepted():
-            return f"accepted: {event.prompt}({shown(event.params)})"
+            version = f" version {event.version}" if event.version else ""
+            return f"accepted: {event.prompt}({shown(event.params)}){version}"
         case EvaluationStarted():
             return f"started with {event.model}: {event.content}"
         case ModelResponded():
@@ -124,8 +141,18 @@ def _words(event: AnyEvent, before: EvaluationState | None) -> str:
 
 def _ending(event: AnyEvent) -> str:
     match event:
+        case PromptChanged():
+            old, new = (f"{version or 'no version'}, {digest[:12]}" for version, digest in _definitions(event))
+            return f"goes on with another definition: {new} (before: {old})"
         case StepDied():
             return f"step {event.message} died: {event.reason}{event.error and f' ({event.error})'}"
+        case StepRevived():
+            return f"step {event.message} was revived by {event.by}"
+        case EvaluationPaused():
+            return f"is held back, its clock stands still: {event.reason}"
+        case EvaluationResumed():
+            others = "" if event.changed is None else f", with {shown(msgspec.to_builtins(event.changed))}"
+            return f"goes on{others}; its clock stood still for {event.seconds:.1f} s"
         case CancelRequested():
             return f"cancel was requested by {event.by}: {event.reason}"
         case EvaluationFailed():
@@ -134,6 +161,24 @@ def _ending(event: AnyEvent) -> str:
             return f"was cancelled: {event.reason}"
         case EvaluationSucceeded():
             return "succeeded"
+        case _:
+            return _written(event)
+
+
+def _definitions(event: PromptChanged) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (event.version_before, event.before), (event.version, event.digest)
+
+
+def _written(event: AnyEvent) -> str:
+    match event:
+        case Dispatched():
+            data = encode(event.data).decode()
+            shortened = data if len(data) <= LONGEST_DATA else f"{data[: LONGEST_DATA - 1]}…"
+            return f"{event.name.rpartition('.')[2]} was dispatched: {shortened}"
+        case SessionForked():
+            return f"session {event.session!r} was forked from {event.parent!r} at event {event.seq}"
+        case SliceSeeded():
+            return f"slice {event.slice.rpartition('.')[2]} was given {len(event.values)} values"
         case _:  # pragma: no cover - every other event has its words above
             raise AssertionError(event)
 
@@ -151,6 +196,7 @@ def _counted(names: Counter[str]) -> str:
     return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in names.items())
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text as one line, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"

@@ -15,6 +15,7 @@ from wink_tasks.cli.options import App, application
 from wink_tasks.core.errors import ConfigurationError
 from wink_tasks.ports.telemetry import Gauges
 
+GREEN = ("gevent", "eventlet")
 THREADS_FOR_TURNS = 16
 """Turns wait for models; Celery's default, a slot a core, would leave the cores idle."""
 
@@ -26,7 +27,7 @@ def worker(
     turns: Annotated[
         bool, typer.Option("--turns", help="Serve the mailboxes of turns; on threads by default.")
     ] = False,
-    tools: Annotated[bool, typer.Option("--tools", help="Serve the mailboxes of tool calls.")] = False,
+    tools: Annotated[bool, typer.Option("--tools", help="Serve the mailboxes of tool calls and tasks.")] = False,
     queues: Annotated[str | None, typer.Option("-Q", "--queues", help="Serve these queues, comma-separated.")] = None,
     pool: Annotated[str | None, typer.Option("-P", "--pool", help="Celery's pool.")] = None,
     concurrency: Annotated[int | None, typer.Option("-c", "--concurrency", min=1, help="How many slots.")] = None,
@@ -41,6 +42,11 @@ def worker(
     if turns + tools + (queues is not None) > 1:
         raise ConfigurationError("--turns, --tools and -Q exclude each other: a worker serves one of them")
     with application(app) as wink:
+        if pool in GREEN:
+            raise ConfigurationError(
+                f"-P {pool} has to change Python before anything is imported, which is too late here: start "
+                f"WINK_APP=package.module:wink celery -A workers worker -P {pool} -Q ..."
+            )
         pool = pool or ("threads" if turns else str(wink.app.conf.worker_pool))
         if concurrency is None and turns and pool == "threads":
             concurrency = THREADS_FOR_TURNS
@@ -57,7 +63,7 @@ def mailboxes(wink: Wink, *, turns: bool, tools: bool) -> Sequence[str]:
     of_turns = {registry.turn_mailbox(prompt) for prompt in registry.prompts.values()}
     of_tools = {
         registry.tool_mailbox(tool, prompt) for tool in registry.tools.values() for prompt in registry.prompts.values()
-    }
+    } | {registry.mailbox(task) for name, task in registry.tasks.items() if name not in registry.tools}
     both = registry.mailboxes() | {wink.app.conf.task_default_queue}
     chosen = of_turns if turns else of_tools if tools else both
     if not chosen:

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import msgspec
 
-from wink_tasks.core.errors import LedgerFormatError
+from wink_tasks.core.errors import LedgerFormatError, PayloadTooLargeError, ValueInvalidError
 from wink_tasks.core.events import AnyEvent, Json
 
 VERSION: Final = 1
@@ -21,8 +21,22 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(value: object) -> bytes:
-    """`value` (an event, or anything of JSON) as JSON: the same value gives the same bytes."""
-    return _encoder.encode(value)
+    """`value` (an event, or anything of JSON) as JSON: the same value gives the same bytes.
+
+    Raises ValueInvalidError for what JSON does not have.
+    """
+    try:
+        return _encoder.encode(value)
+    except TypeError as error:
+        what = f"{type(value).__name__} is not JSON"
+        raise ValueInvalidError(what, str(error)) from error
+
+
+def refuse_large(event: object, what: str) -> None:
+    """Raise PayloadTooLargeError for an event that a ledger does not take; `what` is said before its size."""
+    size = len(encode(event))
+    if size > LARGEST_EVENT:
+        raise PayloadTooLargeError(f"{what} {size} bytes; a ledger takes {LARGEST_EVENT}: let it be less")
 
 
 def clean(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 Fault = Literal["caller", "model", "provider", "infrastructure", "us"]
+Refusal = Literal["malformed", "outside", "missing", "folder", "special", "exists", "denied"]
 
 
 class WinkError(Exception):
@@ -40,6 +41,23 @@ class LedgerFormatError(WinkError):
     """A ledger holds an event that this version cannot read; upgrade this process."""
 
     fault = "infrastructure"
+
+
+class ArchiveInvalidError(WinkError, ValueError):
+    """A session's file cannot be restored: it is cut off, was changed, or is none. `line` counts from 1."""
+
+    fault = "caller"
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class ArchiveFailedError(WinkError):
+    """A session's file cannot be written; the session stays where it is."""
+
+    fault = "infrastructure"
+    retryable = True
 
 
 class ValueInvalidError(WinkError, ValueError):
@@ -102,8 +120,60 @@ class SessionExpiredError(UnknownSessionError):
     """The session was dropped when its retention ended."""
 
 
+class UnknownEventError(WinkError, LookupError):
+    """The session has no event of that number, or none yet."""
+
+    fault = "caller"
+
+
+class UnknownMailboxError(WinkError, LookupError):
+    """No mailbox of that name is declared, served, or holds dead letters."""
+
+    fault = "caller"
+
+
+class NotDeadError(WinkError, LookupError):
+    """The message is no dead letter, so it cannot be revived."""
+
+    fault = "caller"
+
+
+class UnknownSliceError(WinkError, LookupError):
+    """Nothing in this process declares that slice, and the session has none of its name."""
+
+    fault = "caller"
+
+
+class ReducerFailedError(WinkError):
+    """A reducer raised, or gave no operation. A dispatch that it would refuse is not written."""
+
+    fault = "caller"
+
+
+class ReducerImpureError(WinkError, AssertionError):
+    """A reducer changed what it was given, read the clock or drew randomness: another fold gives another state."""
+
+    fault = "caller"
+
+
+class RecordingError(WinkError):
+    """A recording is missing or cannot be read, or a session cannot become one."""
+
+    fault = "caller"
+
+
 class DuplicateError(WinkError):
     """The id is taken by another session, tenant or task."""
+
+    fault = "caller"
+
+
+class ConflictError(WinkError):
+    """Somebody else was first.
+
+    The idempotency key was given before, with other arguments; or what a dispatch was to follow is not the newest event
+    of its session any more.
+    """
 
     fault = "caller"
 
@@ -115,6 +185,18 @@ class SessionBusyError(WinkError):
     retryable = True
 
 
+class SessionForkedError(WinkError):
+    """The session has forks, which read its first events: it cannot be dropped before them."""
+
+    fault = "caller"
+
+
+class NotResumableError(WinkError):
+    """The evaluation cannot go on from where it ended; the message tells why, and what to do instead."""
+
+    fault = "caller"
+
+
 class BlockingInTaskError(WinkError, RuntimeError):
     """A task waited for another one, which would hold a worker for nothing."""
 
@@ -123,6 +205,13 @@ class BlockingInTaskError(WinkError, RuntimeError):
 
 class RunTimeoutError(WinkError, TimeoutError):
     """The evaluation did not end within the time that the caller was willing to wait."""
+
+    fault = "caller"
+    retryable = True
+
+
+class WaitTimeoutError(WinkError, TimeoutError):
+    """What was waited for did not come in time."""
 
     fault = "caller"
     retryable = True
@@ -145,10 +234,72 @@ class LeaseLostError(WinkError):
     fault = "infrastructure"
 
 
+class ContextClosedError(WinkError):
+    """A context was used after its call had ended: what it was asked for cannot be recorded or closed any more."""
+
+    fault = "caller"
+
+
+class ResourceError(WinkError):
+    """A resource cannot be handed out here, or its process or call has closed it already."""
+
+    fault = "caller"
+
+
+class ResourceCloseError(WinkError):
+    """Resources of a call or of a process could not be closed; `errors` tells why, in the order of closing."""
+
+    fault = "caller"
+
+    def __init__(self, message: str, errors: tuple[Exception, ...] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
 class ToolError(WinkError):
     """Raise it in a tool to tell the model what was wrong with its call."""
 
     fault = "model"
+
+
+class WorkspaceError(ToolError):
+    """A workspace does not have what a path names, or does not touch it: `reason` says why, in a word.
+
+    A tool need not catch it: the model is told.
+    """
+
+    def __init__(self, message: str, reason: Refusal) -> None:
+        super().__init__(message)
+        self.reason: Refusal = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.reason)
+
+
+class RetryLaterError(WinkError):
+    """A function asks for another delivery, `delay` seconds from now (None: as its backoff says).
+
+    `max_retries` is how often at most this time; it can lower the declared number, not raise it.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, delay: float | None = None, max_retries: int | None = None) -> None:
+        super().__init__(message)
+        self.delay = delay
+        self.max_retries = max_retries
+
+
+class RejectedError(WinkError):
+    """A function refuses its message for good: it is a dead letter."""
+
+    fault = "caller"
+
+
+class IgnoredError(WinkError):
+    """A function asks that its call ends with None."""
+
+    fault = "caller"
 
 
 class ProviderError(WinkError):
@@ -183,6 +334,10 @@ class BreakerOpenError(ProviderUnavailableError):
 
 class RequestRejectedError(ProviderError):
     """The provider refuses this request, and will refuse it again."""
+
+
+class RecordingDriftedError(RequestRejectedError):
+    """A test asks its model for something else than its recording has: record it again where that is meant."""
 
 
 class ContextTooLongError(RequestRejectedError):
@@ -255,6 +410,12 @@ class ParamsChangedError(EvaluationFailedError):
     fault = "caller"
 
 
+class PromptChangedError(EvaluationFailedError):
+    """A worker has another definition of the prompt or task than the run goes by, and `on_change` is "fail"."""
+
+    fault = "caller"
+
+
 class PriceUnknownError(EvaluationFailedError):
     """A money budget was set, but nothing tells what the model costs."""
 
@@ -265,6 +426,24 @@ class ProviderRejectedError(EvaluationFailedError):
     """The provider refused the request for good."""
 
     fault = "provider"
+
+
+class TaskFailedError(EvaluationFailedError):
+    """The function of a durable task raised; the message has the class and the words of what it raised."""
+
+    fault = "caller"
+
+
+class RollbackFailedError(EvaluationFailedError):
+    """What a call had changed could not be put back: files or rows may be half written, and a person has to look."""
+
+    fault = "infrastructure"
+
+
+class OutcomeUnknownError(EvaluationFailedError):
+    """A function that runs at most once (`max_retries=0`) was begun, and nobody knows how it ended."""
+
+    fault = "infrastructure"
 
 
 class PayloadTooLargeError(EvaluationFailedError):
@@ -290,3 +469,19 @@ def rebuild_failure(code: str, message: str, run_id: str = "", session_id: str =
     """The error of class `code`; of the base class where this version does not know the code."""
     cls = EvaluationFailedError.by_code.get(code, EvaluationFailedError)
     return cls(message, run_id=run_id, session_id=session_id, code=code)
+
+
+def dropped(what: str, where: str) -> SessionExpiredError:
+    """The error for a session, or a run, that was dropped; `where` it is archived, empty where it is not."""
+    if where:
+        return SessionExpiredError(
+            f"{what} was dropped, and is archived: `wink sessions import {where}` brings it back"
+        )
+    return SessionExpiredError(f"{what} was dropped when its session's retention ended (WINK_RETENTION)")
+
+
+def taken(evaluation: str) -> DuplicateError:
+    """The error for an evaluation id that is in use."""
+    return DuplicateError(
+        f"evaluation id {evaluation!r} belongs to another session, tenant or prompt already: choose another"
+    )

@@ -8,6 +8,11 @@
                             |    +- responded, no calls -> answered -- succeeded --> ended
                             +-------------------------------- |
     any phase but ended: failed or cancelled --> ended
+    accepted, of a durable task: succeeded --> ended
+    ended, as failed: resumed --> where it stood
+
+While an operator holds a step back, the evaluation is paused in its phase, until it is resumed there. What stood still,
+a deadline in seconds does not count.
 
 A step folds the ledger to a state, asks `decide` for the next move, does it, and settles the event that came of it.
 `TABLE` is all there is: an event that it does not list is refused, and nothing changes. Tool calls never end an
@@ -26,16 +31,21 @@ from wink_tasks.core.events import (
     AnyEvent,
     Call,
     CancelRequested,
+    Changed,
     EvaluationAccepted,
     EvaluationCancelled,
     EvaluationFailed,
+    EvaluationPaused,
+    EvaluationResumed,
     EvaluationStarted,
     EvaluationSucceeded,
     Event,
     Json,
     ModelResponded,
     OutputRejected,
+    PromptChanged,
     StepDied,
+    StepRevived,
     Stop,
     Terminal,
     Terms,
@@ -49,47 +59,55 @@ MAX_TOOL_FAILURES: Final = 3
 
 Phase = Literal["accepted", "asking", "calling", "answered", "ended"]
 
-_ANYWHERE: Final[Mapping[type[Event], frozenset[Phase]]] = {
-    EvaluationFailed: frozenset({"ended"}),
-    EvaluationCancelled: frozenset({"ended"}),
-}
+DEATHS: Final = frozenset({"DeadLetteredError", "ParamsChangedError"})
+"""How an evaluation fails that ends by the death of a step."""
+
+FOR_GOOD: Final = frozenset(("OutcomeUnknownError", "ModelRefusedError"))
+"""How it fails where it cannot be resumed: a function may have done its work; the model has given its answer."""
+
+
+def _anywhere(phase: Phase) -> Mapping[type[Event], frozenset[Phase]]:
+    """What may happen in each phase but the last one: it stays, or it is the end."""
+    stays = (PromptChanged, CancelRequested, StepDied, StepRevived, EvaluationPaused, EvaluationResumed)
+    ends = (EvaluationFailed, EvaluationCancelled)
+    return {**dict.fromkeys(stays, frozenset({phase})), **dict.fromkeys(ends, frozenset({"ended"}))}
+
+
 TABLE: Final[Mapping[Phase, Mapping[type[Event], frozenset[Phase]]]] = {
     "accepted": {
+        **_anywhere("accepted"),
         EvaluationStarted: frozenset({"asking"}),
-        CancelRequested: frozenset({"accepted"}),
-        StepDied: frozenset({"accepted"}),
-        **_ANYWHERE,
+        EvaluationSucceeded: frozenset({"ended"}),
     },
-    "asking": {
-        ModelResponded: frozenset({"calling", "answered"}),
-        CancelRequested: frozenset({"asking"}),
-        StepDied: frozenset({"asking"}),
-        **_ANYWHERE,
-    },
+    "asking": {**_anywhere("asking"), ModelResponded: frozenset({"calling", "answered"})},
     "calling": {
+        **_anywhere("calling"),
         ToolReturned: frozenset({"calling", "asking"}),
         ToolFailed: frozenset({"calling", "asking"}),
         StepDied: frozenset({"calling", "asking"}),
-        CancelRequested: frozenset({"calling"}),
-        **_ANYWHERE,
     },
     "answered": {
+        **_anywhere("answered"),
         OutputRejected: frozenset({"asking"}),
         EvaluationSucceeded: frozenset({"ended"}),
-        CancelRequested: frozenset({"answered"}),
-        StepDied: frozenset({"answered"}),
-        **_ANYWHERE,
     },
-    "ended": {},
+    "ended": {
+        StepRevived: frozenset({"ended"}),
+        EvaluationResumed: frozenset({"accepted", "asking", "answered"}),
+    },
 }
 
 
 class EvaluationState(msgspec.Struct, frozen=True, kw_only=True):
-    """One evaluation as the fold of its events. `pending` are the calls that have no answer yet."""
+    """One evaluation as the fold of its events. `pending` are the calls that have no answer yet.
+
+    `stood` is the phase from which it would be resumed after its end: its open calls do not count then.
+    """
 
     id: str
     prompt: str
     digest: str
+    version: str = ""
     params: dict[str, Json]
     terms: Terms
     phase: Phase = "accepted"
@@ -106,13 +124,20 @@ class EvaluationState(msgspec.Struct, frozen=True, kw_only=True):
     tool_failures: int = 0
     last_tool_error: str = ""
     cancel_requested: bool = False
+    paused: bool = False
+    stood: Phase = "accepted"
     end: Terminal | None = None
 
 
 def accepted(event: EvaluationAccepted) -> EvaluationState:
     """The state that an accepted evaluation begins with."""
     return EvaluationState(
-        id=event.evaluation, prompt=event.prompt, digest=event.digest, params=event.params, terms=event.terms
+        id=event.evaluation,
+        prompt=event.prompt,
+        digest=event.digest,
+        version=event.version,
+        params=event.params,
+        terms=event.terms,
     )
 
 
@@ -153,13 +178,61 @@ def advance(state: EvaluationState, event: AnyEvent) -> EvaluationState:
             broken = event.kind in ("exception", "timeout")
             return _answered(state, event.call) if not broken else _broken(state, event.call, event.message)
         case StepDied():
-            return state if event.call is None else _broken(state, event.call, event.reason)
+            return state if event.call is None else _died(state, event.call, event)
+        case _:
+            return _handled(state, event)
+
+
+def _handled(state: EvaluationState, event: AnyEvent) -> EvaluationState:
+    """What is no step of its own: another definition, an operator's hand, and the end."""
+    replace = msgspec.structs.replace
+    match event:
+        case PromptChanged():
+            return replace(state, digest=event.digest, version=event.version)
         case CancelRequested():
             return replace(state, cancel_requested=True)
+        case StepRevived():
+            return state
+        case EvaluationPaused():
+            return replace(state, paused=True)
+        case EvaluationResumed():
+            return _resumed(state, event)
         case EvaluationSucceeded() | EvaluationFailed() | EvaluationCancelled():
-            return replace(state, phase="ended", end=event)
+            stood: Phase = "asking" if state.phase == "calling" else state.phase
+            return replace(state, phase="ended", stood=stood, end=event)
         case _:  # pragma: no cover - the table above has let nothing else through
             raise AssertionError(event)
+
+
+def _resumed(state: EvaluationState, event: EvaluationResumed) -> EvaluationState:
+    """Where it stood. What failed before its end is counted anew, what it used is not."""
+    failed = isinstance(state.end, EvaluationFailed) and state.end.code not in FOR_GOOD
+    if state.end is not None and not failed:
+        message = f"evaluation {state.id} ended for good ({type(state.end).__name__}): it cannot be resumed"
+        raise IllegalTransitionError(message)
+    deadline = state.deadline_at
+    if deadline is not None and state.terms.deadline is not None:
+        limits = (deadline + event.seconds, state.terms.deadline_at)
+        deadline = min(limit for limit in limits if limit is not None)
+    goes_on = _on_terms(msgspec.structs.replace(state, paused=False, deadline_at=deadline), event.changed or Changed())
+    if state.end is None:
+        return goes_on
+    return msgspec.structs.replace(goes_on, phase=state.stood, pending=(), end=None, repairs=0, tool_failures=0)
+
+
+def _on_terms(state: EvaluationState, changed: Changed) -> EvaluationState:
+    replace, terms = msgspec.structs.replace, state.terms
+    if changed.budget is not None:
+        terms, state = replace(terms, budget=changed.budget), replace(state, budget=changed.budget)
+    if changed.max_turns is not None:
+        terms = replace(terms, max_turns=changed.max_turns)
+    if changed.models:
+        terms, state = replace(terms, models=changed.models), replace(state, model=changed.models[0])
+    if changed.deadline_at is not None:
+        at = changed.deadline_at
+        terms = replace(terms, deadline=changed.deadline, deadline_at=at if changed.deadline is None else None)
+        state = replace(state, deadline_at=at)
+    return replace(state, terms=terms)
 
 
 def _answered(state: EvaluationState, call: str) -> EvaluationState:
@@ -173,6 +246,11 @@ def _answered(state: EvaluationState, call: str) -> EvaluationState:
 def _broken(state: EvaluationState, call: str, error: str) -> EvaluationState:
     failures = state.tool_failures + 1
     return msgspec.structs.replace(_answered(state, call), tool_failures=failures, last_tool_error=error)
+
+
+def _died(state: EvaluationState, call: str, event: StepDied) -> EvaluationState:
+    """A call whose outcome is unknown has not failed: it may have done its work."""
+    return _answered(state, call) if event.code else _broken(state, call, event.reason)
 
 
 class CallModel(msgspec.Struct, frozen=True):
@@ -219,7 +297,7 @@ def decide(state: EvaluationState, *, now: float, judge: Judge) -> Move:
     """
     match state.phase:
         case "asking":
-            return _limit(state, now) or CallModel(state.turns + 1)
+            return limit_of(state, now) or CallModel(state.turns + 1)
         case "calling":
             return _late(state, now) or CallTools(state.pending)
         case "answered":
@@ -230,12 +308,13 @@ def decide(state: EvaluationState, *, now: float, judge: Judge) -> Move:
 
 
 def _late(state: EvaluationState, now: float) -> Fail | None:
-    if state.deadline_at is not None and now >= state.deadline_at:
+    if state.deadline_at is not None and not state.paused and now >= state.deadline_at:
         return Fail("DeadlineExceededError", f"the deadline passed after {state.turns} turns")
     return None
 
 
-def _limit(state: EvaluationState, now: float) -> Fail | None:
+def limit_of(state: EvaluationState, now: float) -> Fail | None:
+    """The limit that an evaluation has reached, which lets it ask no model again."""
     if late := _late(state, now):
         return late
     if state.tool_failures >= MAX_TOOL_FAILURES:

@@ -42,6 +42,16 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
 
 
+class Changed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The terms that are others from a resumption on. `deadline` is seconds from then, `deadline_at` epoch seconds."""
+
+    budget: Budget | None = None
+    deadline: float | None = None
+    deadline_at: float | None = None
+    models: tuple[str, ...] = ()
+    max_turns: int | None = None
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """Base of all events."""
 
@@ -53,14 +63,39 @@ class SessionOpened(Event, frozen=True, kw_only=True):
     session: str
 
 
+class SessionForked(Event, frozen=True, kw_only=True):
+    """The ledger goes on from the first `seq` events of session `parent`, which are not copied but read from there."""
+
+    tenant: str
+    session: str
+    parent: str
+    seq: int
+
+
 class EvaluationAccepted(Event, frozen=True, kw_only=True):
-    """A run was asked for; from now on it ends with exactly one terminal event."""
+    """A run was asked for; from now on it ends with exactly one terminal event, and another where it is resumed.
+
+    `digest` and `version` are those of the definition that it was asked for with. `canvas` is what a Celery signature
+    attached to it, to be honoured at its first end.
+    """
 
     evaluation: str
     prompt: str
     digest: str
     params: dict[str, Json]
     terms: Terms
+    canvas: dict[str, Json] = {}
+    version: str = ""
+
+
+class PromptChanged(Event, frozen=True, kw_only=True):
+    """A worker goes on with another definition: with this `digest` and `version` instead of those `before`."""
+
+    evaluation: str
+    before: str
+    digest: str
+    version_before: str = ""
+    version: str = ""
 
 
 class EvaluationStarted(Event, frozen=True, kw_only=True):
@@ -74,7 +109,10 @@ class EvaluationStarted(Event, frozen=True, kw_only=True):
 
 
 class ModelResponded(Event, frozen=True, kw_only=True):
-    """A model answered. `seconds` is how long the call took."""
+    """A model answered. `seconds` is how long the call took.
+
+    `request` is the digest of what it was asked, `parts` a short one of each part, to tell later which of them differs.
+    """
 
     evaluation: str
     turn: int
@@ -85,6 +123,7 @@ class ModelResponded(Event, frozen=True, kw_only=True):
     request: str
     seconds: float
     calls: tuple[Call, ...] = ()
+    parts: dict[str, str] = {}
 
 
 class OutputRejected(Event, frozen=True, kw_only=True):
@@ -122,13 +161,40 @@ class ToolFailed(Event, frozen=True, kw_only=True):
 
 
 class StepDied(Event, frozen=True, kw_only=True):
-    """A step was tried as often as it may be. `call` is set when it was a tool call."""
+    """A step was tried as often as it may be. `call` is set when it was a tool call.
+
+    `code` is the name of an error class where there is a better one than DeadLetteredError.
+    """
 
     evaluation: str
     message: str
     reason: str
     error: str = ""
     call: str | None = None
+    code: str = ""
+
+
+class StepRevived(Event, frozen=True, kw_only=True):
+    """Somebody had a dead letter tried again; its deliveries so far are pardoned."""
+
+    evaluation: str
+    message: str
+    by: str
+
+
+class EvaluationPaused(Event, frozen=True, kw_only=True):
+    """A step is held back by an operator's hand: the clock of a deadline in seconds stands still."""
+
+    evaluation: str
+    reason: str
+
+
+class EvaluationResumed(Event, frozen=True, kw_only=True):
+    """It goes on after a pause, or after it had failed; its clock stood still for `seconds`."""
+
+    evaluation: str
+    seconds: float
+    changed: Changed | None = None
 
 
 class CancelRequested(Event, frozen=True, kw_only=True):
@@ -137,6 +203,28 @@ class CancelRequested(Event, frozen=True, kw_only=True):
     evaluation: str
     by: str
     reason: str
+
+
+class Dispatched(Event, frozen=True, kw_only=True):
+    """An event of the application's own: `data` is the JSON of a `name` in its `version`.
+
+    `evaluation` is set where a tool dispatched it. `failed` tells that the tool failed, so only slices of policy LOG
+    take notice.
+    """
+
+    name: str
+    data: Json
+    version: int = 1
+    evaluation: str = ""
+    failed: bool = False
+
+
+class SliceSeeded(Event, frozen=True, kw_only=True):
+    """A slice was given these values instead of all that it had."""
+
+    slice: str
+    values: tuple[Json, ...]
+    evaluation: str = ""
 
 
 class EvaluationSucceeded(Event, frozen=True, kw_only=True):
@@ -148,11 +236,12 @@ class EvaluationSucceeded(Event, frozen=True, kw_only=True):
 
 
 class EvaluationFailed(Event, frozen=True, kw_only=True):
-    """Terminal. `code` is the name of the error class."""
+    """Terminal. `code` is the name of the error class; `traceback` is that of a durable task's function."""
 
     evaluation: str
     code: str
     message: str
+    traceback: str | None = None
 
 
 class EvaluationCancelled(Event, frozen=True, kw_only=True):
@@ -164,14 +253,21 @@ class EvaluationCancelled(Event, frozen=True, kw_only=True):
 
 AnyEvent = (
     SessionOpened
+    | SessionForked
     | EvaluationAccepted
+    | PromptChanged
     | EvaluationStarted
     | ModelResponded
     | OutputRejected
     | ToolReturned
     | ToolFailed
     | StepDied
+    | StepRevived
+    | EvaluationPaused
+    | EvaluationResumed
     | CancelRequested
+    | Dispatched
+    | SliceSeeded
     | EvaluationSucceeded
     | EvaluationFailed
     | EvaluationCancelled

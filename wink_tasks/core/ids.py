@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from binascii import crc_hqx
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Final
 from uuid import UUID
 
@@ -23,8 +24,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RESERVED: Final = frozenset(
     (
-        *("active", "closed", "dead", "delayed", "done", "dropped", "due", "feed"),
-        *("fleet", "home", "leased", "message", "ready", "reaped", "sessions"),
+        *("active", "buried", "closed", "dead", "delayed", "done", "dropped", "due", "feed", "fleet", "home"),
+        *("lanes", "leased", "message", "purged", "ready", "reaped", "rung", "sessions", "unconfirmed"),
     )
 )
 """What else stands where a store's keys have the tenant."""
@@ -75,9 +76,23 @@ def fitting_id(uuid4: Callable[[], UUID], partition: int, partitions: int) -> st
     )
 
 
+def keyed_id(tenant: str, prompt: str, key: str, attempt: int) -> str:
+    """The id of the run that the `attempt`-th try (the first is 0) under an idempotency key starts, whoever asks."""
+    parts = (tenant, prompt, key, str(attempt))
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(blake2b(part.encode(), digest_size=16).digest())
+    return str(UUID(bytes=digest.digest(), version=5))
+
+
 def turn_id(evaluation: str, turn: int) -> str:
     """The message of an evaluation's turn (the first is 1)."""
     return evaluation if turn == 1 else f"{evaluation}{STEP}turn{turn}"
+
+
+def resumed_turn_id(evaluation: str, turn: int, resumed: int) -> str:
+    """The message of the turn with which an evaluation goes on that is resumed for the `resumed`-th time."""
+    return f"{evaluation}{STEP}turn{turn}.resumed{resumed}"
 
 
 def call_id(evaluation: str, turn: int, index: int) -> str:
@@ -85,9 +100,9 @@ def call_id(evaluation: str, turn: int, index: int) -> str:
     return f"{evaluation}{STEP}turn{turn}.call{index}"
 
 
-def outcome_id(evaluation: str) -> str:
-    """The message that carries an evaluation's end to Celery."""
-    return f"{evaluation}{STEP}outcome"
+def outcome_id(evaluation: str, resumed: int = 0) -> str:
+    """The message that carries an evaluation's end to Celery; another one after each time that it was resumed."""
+    return f"{evaluation}{STEP}outcome{resumed + 1 if resumed else ''}"
 
 
 def evaluation_of(some_id: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
 
 from wink_tasks.core.codec import encode
 from wink_tasks.core.errors import DeclarationError, PromptFailedError, UnresolvedAnnotationError
@@ -29,6 +29,10 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DEEPEST_HEADING: Final = 6
 
 
+OnChange = Literal["continue", "park", "fail"]
+"""With a run that goes by another definition: go on with this one, leave it to a worker with the old one, or fail."""
+
+
 class PromptOptions(TypedDict, total=False):
     """The terms of a prompt's evaluations, where a run does not say otherwise. See PromptDefinition."""
 
@@ -38,6 +42,8 @@ class PromptOptions(TypedDict, total=False):
     max_turns: int
     history: Literal["session", "none"] | int
     queue: str | None
+    version: str
+    on_change: OnChange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,8 @@ class PromptDefinition:
 
     `user` is a template, or a pure function of the parameters. `models` are tried in order, `deadline` is seconds from
     the first claim, `history` is "session", "none", or how many earlier exchanges the model is shown. `queue` None is
-    the application's choice. `description` is for operators.
+    the application's choice. `description` is for operators. `version` is the application's own name for what the
+    digest does not cover; `on_change` is what a worker does with a run that goes by another version or digest.
 
     Raises DeclarationError for what can never run; for types only where their annotations resolve by now.
     """
@@ -74,6 +81,8 @@ class PromptDefinition:
     max_turns: int = 25
     history: Literal["session", "none"] | int = "session"
     queue: str | None = None
+    version: str = ""
+    on_change: OnChange = "continue"
 
     @classmethod
     def from_function(
@@ -116,6 +125,7 @@ class PromptDefinition:
                 message = f"{self._what}: {part!r} is no name: letters, digits and any of ._-, a letter or _ first"
                 raise DeclarationError(message)
         self._check_terms()
+        check_change(self._what, self.version, self.on_change)
         keys: set[str] = set()
         tools: dict[str, ToolDefinition] = {}
         for _, section in self._declared:
@@ -241,6 +251,14 @@ class PromptDefinition:
     def load_output(self, data: Json) -> Any:
         """The output that JSON in the ledger stands for. Raises ValueInvalidError."""
         return self._result.typed.load(data)
+
+
+def check_change(what: str, version: object, on_change: object) -> None:
+    """Raise DeclarationError for a version or an `on_change` that there is not."""
+    if not isinstance(version, str):
+        raise DeclarationError(f'{what}: version={version!r} is no text: version="3"')
+    if on_change not in get_args(OnChange):
+        raise DeclarationError(f"{what}: on_change={on_change!r} is not 'continue', 'park' or 'fail'")
 
 
 Prompt = PromptDefinition

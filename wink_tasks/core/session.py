@@ -13,26 +13,36 @@ from wink_tasks.core.evaluation import EvaluationState, accepted, advance
 from wink_tasks.core.events import (
     TERMINAL,
     AnyEvent,
+    Dispatched,
     EvaluationAccepted,
+    EvaluationResumed,
     EvaluationStarted,
-    EvaluationSucceeded,
-    Json,
     ModelResponded,
     OutputRejected,
     Recorded,
+    SessionForked,
     SessionOpened,
+    SliceSeeded,
     StepDied,
+    StepRevived,
     ToolFailed,
     ToolReturned,
 )
 from wink_tasks.core.log import Log
+from wink_tasks.core.reducers import NO_REDUCERS, Reducers, Slices
+from wink_tasks.core.slices import ReducerContext
 from wink_tasks.core.transcript import ModelSaid, ToolAnswered, Transcript, UserSaid
 
 NEVER_RAN: Final = "This call was not answered: the evaluation ended before."
+DIED: Final = "The tool died."
+UNKNOWN: Final = "It is not known whether this call did its work: its worker was lost, and it is not run again."
 
 
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
-    """A session at `seq`. `slices` holds, by the name of their type, the values that tools and prompts returned."""
+    """A session at `seq`. `slices` holds, by the name of their type, what `reducers` made of its events.
+
+    `ended` has an entry for each end, so a second one for an evaluation that was resumed and ended again.
+    """
 
     tenant: str = ""
     session: str = ""
@@ -41,13 +51,14 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     open: Mapping[str, EvaluationState] = MappingProxyType({})
     ended: Log[EvaluationState] = Log()
     transcript: Transcript = Transcript()
-    slices: Mapping[str, Log[Json]] = MappingProxyType({})
+    slices: Slices = MappingProxyType({})
+    reducers: Reducers = NO_REDUCERS
 
 
 def fold(state: SessionState, records: Iterable[Recorded]) -> SessionState:
     """The state after `records`, which must follow it without a hole.
 
-    Raises LedgerFormatError for a hole, IllegalTransitionError for an event that cannot follow.
+    Raises LedgerFormatError for a hole, IllegalTransitionError for an event that cannot follow, ReducerFailedError.
     """
     for record in records:
         state = _fold_one(state, record)
@@ -61,17 +72,23 @@ def _fold_one(state: SessionState, record: Recorded) -> SessionState:
     replace = msgspec.structs.replace
     event = record.event
     match event:
-        case SessionOpened():
+        case SessionOpened() | SessionForked():
             return replace(state, seq=record.seq, opened_at=record.at, tenant=event.tenant, session=event.session)
         case EvaluationAccepted():
             return replace(state, seq=record.seq, open={**state.open, event.evaluation: accepted(event)})
-    if event.evaluation not in state.open:
+        case StepRevived():  # also of an outcome, whose evaluation has ended
+            return replace(state, seq=record.seq)
+        case Dispatched() | SliceSeeded():
+            return replace(state, seq=record.seq, slices=_sliced(state, record))
+    before = state.open.get(event.evaluation)
+    if before is None and isinstance(event, EvaluationResumed):
+        before = next((last for last in reversed(tuple(state.ended)) if last.id == event.evaluation), None)
+    if before is None:
         message = f"event {record.seq} of session {state.session!r} names {event.evaluation!r}, which is not under way"
         raise LedgerFormatError(message)
-    before = state.open[event.evaluation]
     after = advance(before, event)
     transcript = _said(state.transcript, before, event)
-    slices = _appended(state.slices, event)
+    slices = _sliced(state, record)
     if not isinstance(event, TERMINAL):
         opened = {**state.open, after.id: after}
         return replace(state, seq=record.seq, open=opened, transcript=transcript, slices=slices)
@@ -96,14 +113,11 @@ def _said(transcript: Transcript, before: EvaluationState, event: AnyEvent) -> T
             return transcript.added(ToolAnswered(event.call, event.tool, event.message, failed=True))
         case StepDied(call=str(died)):
             tool = next(call.tool for call in before.pending if call.id == died)
-            return transcript.added(ToolAnswered(died, tool, "The tool died.", failed=True))
+            return transcript.added(ToolAnswered(died, tool, UNKNOWN if event.code else DIED, failed=True))
         case _:
             return transcript
 
 
-def _appended(slices: Mapping[str, Log[Json]], event: AnyEvent) -> Mapping[str, Log[Json]]:
-    match event:
-        case ToolReturned(slice=str(name), value=value) | EvaluationSucceeded(slice=str(name), output=value):
-            return {**slices, name: slices.get(name, Log()).added(value)}
-        case _:
-            return slices
+def _sliced(state: SessionState, record: Recorded) -> Slices:
+    context = ReducerContext(state.tenant, state.session, record.seq, record.evaluation)
+    return state.reducers.folded(state.slices, record.event, context)

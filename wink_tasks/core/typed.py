@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from reprlib import repr as short
 from typing import Annotated, Any, Final, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,6 @@ from pydantic import (
     ValidationError,
 )
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticSerializationError
 from typing_extensions import is_typeddict
 
 from wink_tasks.core.codec import encode
@@ -97,7 +96,7 @@ class TypedJson(Generic[T]):
         checked = self.check(value)
         try:
             data = self._built[0].dump_python(checked, mode="json", by_alias=True, round_trip=True, warnings="error")
-        except PydanticSerializationError as error:
+        except ValueError as error:  # also of bytes that are no text, and of nesting too deep
             raise ValueInvalidError(self._what, f"{' '.join(str(error).split())} (got {short(value)})") from error
         try:
             self.load(data)
@@ -110,6 +109,14 @@ class TypedJson(Generic[T]):
     def slice_name(self) -> str | None:
         """See the function of the same name."""
         return slice_name(self._type)
+
+
+_kept: Final = lru_cache(maxsize=512)(TypedJson[Any])
+
+
+def typed_json(type_: Any) -> TypedJson[Any]:
+    """That of a type which nothing declares, kept for whoever asks next: building one takes longer than its use."""
+    return _kept(type_)
 
 
 def slice_name(type_: Any) -> str | None:
@@ -165,10 +172,11 @@ def _culprit(type_: Any) -> str | None:
         hints = {name: field.annotation for name, field in type_.model_fields.items()}
     else:
         hints = get_type_hints(type_, include_extras=True)
-    return next((name for name, hint in hints.items() if not _has_schema(hint)), None)
+    return next((name for name, hint in hints.items() if not has_schema(hint)), None)
 
 
-def _has_schema(hint: Any) -> bool:
+def has_schema(hint: Any) -> bool:
+    """Whether JSON can hold values of a type."""
     try:
         TypeAdapter(hint).json_schema()
     except (PydanticSchemaGenerationError, PydanticUserError):

@@ -14,3 +14,7 @@ class Ringer(Protocol):
     def ring(self, doorbells: Iterable[Doorbell]) -> None:
         """Publish each. A broker that cannot be reached is logged as one warning, never raised."""
         ...
+
+    def close(self) -> None:
+        """Let go of connections. May be called twice, and used again."""
+        ...

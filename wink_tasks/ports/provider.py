@@ -24,7 +24,8 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One model call of the prompt of that name. `output` is the JSON schema of the answer, None for plain text.
 
-    `max_output_tokens` None is the provider's default. `digest` tells two requests apart without comparing them.
+    `max_output_tokens` None is the provider's default. `digest` tells two requests apart without comparing them, and
+    `parts`, a short digest of each of their parts, in what they differ.
     """
 
     prompt: str
@@ -37,6 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Json]
     max_output_tokens: int | None
     digest: str
+    parts: Mapping[str, str] = {}
 
     @property
     def items(self) -> tuple[Item, ...]:

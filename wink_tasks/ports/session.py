@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Protocol, TypeVar
 
 from wink_tasks.core.events import Recorded
@@ -55,6 +55,22 @@ class SessionView(Protocol):
 
     def events(self, *, after: int = 0) -> Iterator[Recorded]:
         """The ledger's events so far, from the first."""
+        ...
+
+    async def arefresh(self) -> SessionView:
+        """As `refresh`; what was read is there without I/O until the next one."""
+        ...
+
+    def aevents(self, *, after: int = 0) -> AsyncGenerator[Recorded, None]:
+        """As `events`."""
+        ...
+
+    def fork(self, *, at: int | None = None, name: str | None = None) -> SessionView:
+        """A new session that goes on from the first `at` events of this one. See `Session.fork`."""
+        ...
+
+    async def afork(self, *, at: int | None = None, name: str | None = None) -> SessionView:
+        """As `fork`."""
         ...
 
     def __getitem__(self, type_: type[T]) -> SliceView[T]: ...

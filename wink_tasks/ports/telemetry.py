@@ -1,4 +1,4 @@
-"""What others can see of us while we run: nine metrics, and spans that follow an evaluation through its processes."""
+"""What others can see of us while we run: metrics, and spans that follow an evaluation through its processes."""
 
 from __future__ import annotations
 
@@ -46,6 +46,20 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric("wink.errors", "counter", "{error}", ("type",), "Errors, by the name of their class."),
         Metric("wink.mailbox.depth", "gauge", "{message}", ("mailbox", "state"), "Messages in a mailbox, by state."),
         Metric("wink.mailbox.age_seconds", "gauge", "s", ("mailbox",), "How long the oldest message has been ready."),
+        Metric(
+            "wink.mailbox.leases_lost",
+            "counter",
+            "{lease}",
+            ("task",),
+            "Steps worked on in vain: another worker had claimed them meanwhile.",
+        ),
+        Metric(
+            "wink.sessions.archived",
+            "counter",
+            "{session}",
+            ("status",),
+            "Sessions that were put into the archive (ok), or could not be, and stay (failed).",
+        ),
         Metric("wink.session.active", "gauge", "{session}", (), "Sessions with an evaluation that has not ended."),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from wink_tasks.core.reducers import NO_REDUCERS, Reducers
 from wink_tasks.core.session import SessionState, fold
 from wink_tasks.ports.mailbox import Claimed
 
@@ -12,10 +13,11 @@ Place = tuple[str, str]
 
 
 class SessionCache:
-    """The `size` sessions used last."""
+    """The `size` sessions used last, as `reducers` fold them."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, reducers: Reducers = NO_REDUCERS) -> None:
         self._size = size
+        self._reducers = reducers
         self._lock = threading.Lock()
         self._states: OrderedDict[Place, SessionState] = OrderedDict()
 
@@ -35,7 +37,7 @@ class SessionCache:
         None where the two do not meet: it was dropped here meanwhile, or deleted and opened anew.
         """
         address = claimed.receipt.address
-        state = self.get(address.tenant, address.session) or SessionState()
+        state = self.get(address.tenant, address.session) or SessionState(reducers=self._reducers)
         another = state.seq > 0 and round(state.opened_at, 3) != round(claimed.opened_at, 3)
         if another or state.seq + len(claimed.tail) != claimed.head:
             return None

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from concurrent.futures import CancelledError as FutureCancelledError
-from traceback import format_exception
-from typing import Any
+from dataclasses import replace
 
-from wink_tasks.core.codec import LARGEST_EVENT, clean, encode
-from wink_tasks.core.errors import (
-    CancelledError,
-    LedgerFormatError,
-    LedgerUnavailableError,
-    PayloadTooLargeError,
-    ToolError,
+from wink_tasks.core.codec import clean
+from wink_tasks.core.delivery import LONGEST_TRACEBACK
+from wink_tasks.core.errors import LedgerFormatError, ParametersInvalidError, PayloadTooLargeError
+from wink_tasks.core.events import (
+    AnyEvent,
+    Call,
+    EvaluationAccepted,
+    Json,
+    ModelResponded,
+    ToolFailed,
+    ToolFailure,
+    ToolReturned,
 )
-from wink_tasks.core.events import Call, EvaluationAccepted, ModelResponded, ToolFailed, ToolFailure, ToolReturned
-from wink_tasks.core.redaction import redact
-from wink_tasks.core.retry import backoff
-from wink_tasks.core.tool import ToolDefinition
 from wink_tasks.ports.mailbox import Claimed
-from wink_tasks.runtime.context import ToolContext
+from wink_tasks.runtime.invocation import (
+    Invocation,
+    Raised,
+    Returned,
+    Unrestored,
+    context_of,
+    count_call,
+    described,
+    session_of,
+    traced,
+    transaction_of,
+    unrestored,
+)
 from wink_tasks.runtime.parts import Parts
-from wink_tasks.runtime.session import Session
 from wink_tasks.runtime.stop import Stop
-from wink_tasks.runtime.turn import UNKNOWN_HERE
+from wink_tasks.runtime.versions import UNKNOWN_HERE, change, halted
 from wink_tasks.runtime.work import Postponed, Result, Worked
-
-LONGEST_TRACEBACK = 8_000
 
 
 def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
@@ -38,24 +44,18 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
     if tool is None:
         return Postponed(UNKNOWN_HERE, f"tool {message.task!r} is unknown to worker {parts.actor}", counts=False)
     accepted, call = _asked(claimed)
-    deadline = deadline_of(accepted, claimed.started_at)
-    began = parts.clock.monotonic()
-    if deadline is not None and parts.clock.now() >= deadline:
-        return _failed(parts, claimed, call, kind="timeout", message="Not run: the deadline passed.", began=began)
-    context = ToolContext(
-        params=accepted.params,
-        session=Session(parts.ledger, message.tenant, message.session),
-        resources=parts.resources,
-        run_id=message.evaluation,
-        tenant=message.tenant,
-        deadline=deadline,
-        budget=accepted.terms.budget,
-        idempotency_key=message.id,
-        delivery_count=claimed.deliveries,
-        _stopping=lambda: stop.is_set,
-    )
+    session = session_of(parts, claimed)
+    context = context_of(parts, claimed, accepted, stop, session, params=accepted.params, timeout=tool.timeout)
+    if context.deadline is not None and parts.clock.now() >= context.deadline:
+        return _failed(parts, claimed, call, kind="timeout", message="Not run: the deadline passed.", seconds=0.0)
+    if (parked := _parked(parts, accepted)) is not None:
+        return parked
     try:
-        value = tool.dump(_run(parts, tool, context, tool.bind(call.arguments), stop))
+        arguments = tool.bind(call.arguments)
+    except ParametersInvalidError as error:  # the tool has changed since the model asked for it
+        return _failed(parts, claimed, call, kind="invalid_arguments", message=str(error), seconds=0.0)
+
+    def returned(value: Json, seconds: float) -> ToolReturned:
         event = ToolReturned(
             evaluation=message.evaluation,
             turn=message.turn,
@@ -63,38 +63,45 @@ def work_call(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
             tool=call.tool,
             value=value,
             slice=tool.slice_name,
-            seconds=round(parts.clock.monotonic() - began, 6),
+            seconds=seconds,
         )
-        _refuse_large(event, tool)
-    except LedgerUnavailableError:
-        raise  # nothing can be recorded now: the call is delivered again
-    except ToolError as error:
-        return _failed(parts, claimed, call, kind="tool_error", message=str(error), began=began)
-    except tool.retry_on as error:
-        parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
-        delay = backoff(claimed.deliveries, parts.draw())
-        return Postponed(delay, f"{type(error).__name__}: {error}", counts=True)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a tool raises is recorded, and fails its task
-        elapsed = parts.clock.monotonic() - began
-        stopped = stop.is_set and isinstance(error, CancelledError)
-        late = tool.timeout is not None and elapsed >= tool.timeout
-        if stopped and stop.cancelled:
-            return Worked()
-        if stopped and not late:
-            delay = backoff(claimed.deliveries, parts.draw())
-            return Postponed(delay, f"stopped after {elapsed:.1f} s", counts=True)
-        timed_out = stopped or isinstance(error, TimeoutError) or type(error).__name__ == "SoftTimeLimitExceeded"
-        kind: ToolFailure = "timeout" if timed_out else "exception"
-        return _failed(parts, claimed, call, kind=kind, message=_for_model(error), began=began, error=error)
-    _count(parts, call.tool, "ok", event.seconds)
-    return Worked(events=(event,))
+        session.admit(event)
+        return event
 
-
-def deadline_of(accepted: EvaluationAccepted, started_at: float) -> float | None:
-    """When an evaluation has to be over, in epoch seconds."""
-    terms = accepted.terms
-    relative = None if terms.deadline is None else started_at + terms.deadline
-    return min((limit for limit in (relative, terms.deadline_at) if limit is not None), default=None)
+    transaction = transaction_of(parts, claimed, context, session)
+    result = Invocation(parts, claimed, tool, context, transaction=transaction, stop=stop).run(arguments, returned)
+    match result:
+        case Returned():
+            count_call(parts, call.tool, "ok", result.seconds)
+            return Worked(events=(*session.written(), result.event), transaction=result.transaction)
+        case Unrestored(error=failure):
+            failed = _failed(
+                parts,
+                claimed,
+                call,
+                kind="exception",
+                message=_for_model(failure),
+                seconds=result.seconds,
+                error=failure,
+                kept=session.kept(),
+            )
+            return replace(failed, end=unrestored(claimed, failure))
+        case Raised(kind="tool_error"):
+            told, kept = str(result.error), session.kept()
+            return _failed(parts, claimed, call, kind="tool_error", message=told, seconds=result.seconds, kept=kept)
+        case Raised():
+            return _failed(
+                parts,
+                claimed,
+                call,
+                kind=result.kind,
+                message=_for_model(result.error),
+                seconds=result.seconds,
+                error=result.error,
+                kept=session.kept(),
+            )
+        case _:
+            return result
 
 
 def _asked(claimed: Claimed) -> tuple[EvaluationAccepted, Call]:
@@ -107,31 +114,13 @@ def _asked(claimed: Claimed) -> tuple[EvaluationAccepted, Call]:
             raise LedgerFormatError(reason)
 
 
-def _run(parts: Parts, tool: ToolDefinition, context: ToolContext, arguments: Mapping[str, Any], stop: Stop) -> Any:
-    given = {**arguments, **({tool.context_parameter: context} if tool.context_parameter else {})}
-    if not tool.is_async:
-        return tool.function(**given)
-
-    async def bounded() -> Any:
-        async with asyncio.timeout(tool.timeout):
-            return await tool.function(**given)
-
-    future = parts.loop.submit(bounded())
-    stop.then(future.cancel)
-    try:
-        return future.result()
-    except FutureCancelledError as error:
-        message = f"the call {context.idempotency_key} was stopped"
-        raise CancelledError(message, run_id=context.run_id) from error
-    finally:
-        future.cancel()  # an interrupt of this thread must not leave a call running
-
-
-def _refuse_large(event: ToolReturned, tool: ToolDefinition) -> None:
-    size = len(encode(event))
-    if size > LARGEST_EVENT:
-        message = f"tool {tool.name!r} returned {size} bytes; a ledger takes {LARGEST_EVENT}: let it return less"
-        raise PayloadTooLargeError(message)
+def _parked(parts: Parts, accepted: EvaluationAccepted) -> Result | None:
+    """A call too is left to a worker with the old definition; to fail its evaluation is for the next turn."""
+    prompt = parts.registry.prompts.get(accepted.prompt)
+    if prompt is None or prompt.on_change != "park":
+        return None
+    changed = change(prompt, accepted.evaluation, accepted.digest, accepted.version)
+    return None if changed is None else halted(prompt, changed, actor=parts.actor, left=None)
 
 
 def _for_model(error: BaseException) -> str:
@@ -148,10 +137,10 @@ def _failed(
     *,
     kind: ToolFailure,
     message: str,
-    began: float,
+    seconds: float,
     error: Exception | SystemExit | None = None,
+    kept: tuple[AnyEvent, ...] = (),
 ) -> Worked:
-    seconds = parts.clock.monotonic() - began
     event = ToolFailed(
         evaluation=claimed.message.evaluation,
         turn=claimed.message.turn,
@@ -160,17 +149,10 @@ def _failed(
         kind=kind,
         message=clean(message[:LONGEST_TRACEBACK]),
         seconds=round(seconds, 6),
-        error=None if error is None else clean(redact(f"{type(error).__name__}: {error}"))[:LONGEST_TRACEBACK],
-        traceback=None if error is None else clean(redact("".join(format_exception(error))))[-LONGEST_TRACEBACK:],
+        error=None if error is None else described(error),
+        traceback=None if error is None else traced(error),
     )
-    _count(parts, call.tool, kind, seconds)
-    if error is not None:
-        parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
-    # SystemExit would end more than the task.
-    failure = RuntimeError(f"{call.tool} raised {error!r}") if isinstance(error, SystemExit) else error
-    return Worked(events=(event,), error=failure)
-
-
-def _count(parts: Parts, tool: str, status: str, seconds: float) -> None:
-    parts.metrics.counter("wink.tool.invocations", 1, {"tool": tool, "status": status})
-    parts.metrics.histogram("wink.tool.duration_seconds", seconds, {"tool": tool})
+    count_call(parts, call.tool, kind, seconds)
+    # These would end more than the task: Celery lets a MemoryError end the worker's main process.
+    failure = RuntimeError(f"{call.tool} raised {error!r}") if isinstance(error, SystemExit | MemoryError) else error
+    return Worked(events=(*kept, event), error=failure)

@@ -1,18 +1,60 @@
-"""The keeper: holds the leases of what its process works on, and hears who is asked to stop."""
+"""Keepers hold the leases of what a process works on, and hear who is asked to stop."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from typing import Protocol
 
 import msgspec
 
+from wink_tasks.core.ids import evaluation_of, outcome_id
 from wink_tasks.core.redaction import redact
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.mailbox import Mailbox, Receipt
 from wink_tasks.runtime.stop import Stop
 
 log = logging.getLogger(__name__)
+
+
+class Keeper(Protocol):
+    """What steps need. Whoever renews, in this process or in another one, stands behind it."""
+
+    def start(self) -> None:
+        """Begin to renew."""
+        ...
+
+    def stop(self) -> None:
+        """End renewing; what is still held runs out. May be called twice, and before `start`."""
+        ...
+
+    def hold(self, receipt: Receipt, *, limit: float, stop: Stop) -> None:
+        """Renew `receipt` for at most `limit` seconds; `stop` is set where the step should not go on.
+
+        Raises LeaseLostError where nobody can renew it.
+        """
+        ...
+
+    def release(self, receipt: Receipt) -> None:
+        """The step is over."""
+        ...
+
+    def held(self) -> tuple[Receipt, ...]:
+        """What is held at this moment."""
+        ...
+
+    def cancel(self, evaluation: str) -> int:
+        """Ask the held steps of an evaluation to stop, at once; how many there were.
+
+        The wish must be recorded already: this only saves the time until the next renewal tells of it.
+        """
+        ...
+
+
+def is_step_of(receipt: Receipt, evaluation: str) -> bool:
+    """Whether it holds a step of the evaluation that its cancellation ends: its outcome is told all the same."""
+    message = receipt.address.message
+    return evaluation_of(message) == evaluation and not message.startswith(outcome_id(evaluation))
 
 
 class Held(msgspec.Struct):
@@ -23,8 +65,8 @@ class Held(msgspec.Struct):
     stop: Stop
 
 
-class Keeper:
-    """Extends every lease each third of the visibility timeout, in one call. `stop` is idempotent."""
+class LeaseKeeper:
+    """Extends every lease each third of the visibility timeout, in one call."""
 
     def __init__(self, mailbox: Mailbox, clock: Clock, *, every: float) -> None:
         self._mailbox = mailbox
@@ -36,24 +78,24 @@ class Keeper:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to renew."""
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._run, name="wink-keeper", daemon=True)
-        self._thread.start()
+        """Begin to renew; a second call changes nothing."""
+        with self._lock:
+            if self._thread is not None:
+                return
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._run, name="wink-keeper", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """End renewing; what is still held runs out."""
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
 
     def hold(self, receipt: Receipt, *, limit: float, stop: Stop) -> None:
-        """Renew `receipt` for at most `limit` seconds.
-
-        `stop` is set, from the keeper's thread, where the step should not go on: the limit passed, the lease is
-        lost, or the evaluation is cancelled.
-        """
+        """See Keeper. `stop` is set from the keeper's thread."""
         with self._lock:
             self._held[receipt] = Held(receipt, self._clock.monotonic() + limit, stop)
 
@@ -63,9 +105,21 @@ class Keeper:
             self._held.pop(receipt, None)
 
     def held(self) -> tuple[Receipt, ...]:
-        """What this process works on."""
+        """What is held at this moment."""
+        return tuple(held.receipt for held in self._snapshot())
+
+    def stop_of(self, receipt: Receipt) -> Stop | None:
+        """How the step that holds `receipt` is told to stop; None where none does."""
         with self._lock:
-            return tuple(held.receipt for held in self._held.values())
+            held = self._held.get(receipt)
+        return None if held is None else held.stop
+
+    def cancel(self, evaluation: str) -> int:
+        """See Keeper."""
+        theirs = [held for held in self._snapshot() if is_step_of(held.receipt, evaluation)]
+        for held in theirs:
+            held.stop.set("cancelled")
+        return len(theirs)
 
     def renew(self) -> None:
         """One round: extend what is within its limit, stop what lost its lease or is cancelled."""
@@ -75,16 +129,17 @@ class Keeper:
             if held.until > now:
                 holding.append(held)
             else:
-                held.stop.set()
                 self.release(held.receipt)
+                held.stop.set("limit")
         if not holding:
             return
         standings = self._mailbox.extend([held.receipt for held in holding])
         for held, standing in zip(holding, standings, strict=True):
-            if standing != "held":
-                held.stop.set(cancelled=standing == "cancelled")
             if standing == "stale":
                 self.release(held.receipt)
+                held.stop.set("lost")
+            elif standing == "cancelled":
+                held.stop.set("cancelled")
 
     def _snapshot(self) -> list[Held]:
         with self._lock:

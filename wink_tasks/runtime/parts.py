@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,13 +15,16 @@ from wink_tasks.ports.fleet import Fleet
 from wink_tasks.ports.ledger import Ledger
 from wink_tasks.ports.mailbox import Mailbox
 from wink_tasks.ports.outcome import OutcomeSink
+from wink_tasks.ports.pauses import Pause
 from wink_tasks.ports.telemetry import MetricsCollector, Tracer
+from wink_tasks.ports.work import Translation
 from wink_tasks.runtime.cache import SessionCache
+from wink_tasks.runtime.interrupts import Interrupts
 from wink_tasks.runtime.keeper import Keeper
 from wink_tasks.runtime.loop import BackgroundLoop
 from wink_tasks.runtime.providers import Providers
 from wink_tasks.runtime.registry import Registry
-from wink_tasks.runtime.resources import Resources
+from wink_tasks.runtime.resources import Singletons
 
 
 class ModelRouter(Protocol):
@@ -62,6 +65,14 @@ class AgreedBudget:
         return terms.budget
 
 
+class Holds(Protocol):
+    """What operators hold back."""
+
+    def now(self) -> Sequence[Pause]:
+        """The pauses in force."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Durations are seconds. `draw` gives random numbers in [0, 1)."""
@@ -75,12 +86,15 @@ class Parts:
     draw: Callable[[], float]
     registry: Registry
     providers: Providers
-    resources: Resources
+    resources: Singletons
     router: ModelRouter
     estimator: BudgetEstimator
+    in_our_words: Translation
     loop: BackgroundLoop
     cache: SessionCache
     keeper: Keeper
+    holds: Holds
+    interrupts: Interrupts
     metrics: MetricsCollector
     tracer: Tracer
     actor: str

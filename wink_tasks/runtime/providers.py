@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from wink_tasks.core.errors import ConfigurationError
 from wink_tasks.ports.provider import Provider
@@ -71,3 +72,13 @@ class Providers:
         for outcome in await asyncio.gather(*(one.close() for one in made.values()), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
+
+
+def factories(providers: Mapping[str, Provider | Factory]) -> dict[str, Factory]:
+    """What makes each of them; one that is made already is taken as it is."""
+
+    def factory(given: Any) -> Factory:
+        made = not isinstance(given, type) and hasattr(given, "complete")
+        return (lambda: given) if made else given
+
+    return {name: factory(given) for name, given in providers.items()}

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from msgspec import structs
+
 from wink_tasks.core.errors import LedgerUnavailableError
 from wink_tasks.core.redaction import redact
 from wink_tasks.ports.clock import Clock
@@ -13,18 +15,24 @@ from wink_tasks.ports.doorbell import Ringer
 from wink_tasks.ports.fleet import Fleet, Worker
 from wink_tasks.ports.ledger import Ledger
 from wink_tasks.ports.mailbox import Mailbox
+from wink_tasks.runtime.archiving import Archivist
 
 log = logging.getLogger(__name__)
 
-LIVES = 5
-"""A worker that misses this many beats is not alive."""
-
-TERMS = 3
+TERMS = 4
 """A reaper that misses this many rounds is succeeded."""
 
+VACANT = 2.0
+"""Where for so many seconds there was no reaper, though this worker was alive, the store was away."""
+
+TURNS = 8
+"""In the time of one beat this many workers look whether there is a reaper, however many there are."""
 
 EXPIRE_EVERY = 60.0
 """Seconds between two looks for sessions whose retention has ended."""
+
+EXPIRE_MORE = 5.0
+"""Seconds until the next look where the last one dropped some: there may be more of them."""
 
 
 class Reaper:
@@ -42,6 +50,7 @@ class Reaper:
         beat: float,
         every: float,
         retention: float,
+        archivist: Archivist | None = None,
     ) -> None:
         self._worker = worker
         self._fleet = fleet
@@ -52,10 +61,11 @@ class Reaper:
         self._beat = beat
         self._every = every
         self._retention = retention
+        self._archivist = archivist
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._joined: Worker | None = None
-        self._expire_at = self._clock.monotonic()
+        self._expire_at = self._began = self._clock.monotonic()
 
     def start(self) -> None:
         """Begin, with a first round at once."""
@@ -72,21 +82,25 @@ class Reaper:
         if self._joined is not None:
             joined, self._joined = self._joined, None
             try:
-                self._fleet.leave(joined.name)
+                self._fleet.leave(joined.id)
             except LedgerUnavailableError as error:  # its entry runs out by itself
                 log.warning("left without a word: %s", error)
 
     def round(self) -> float:
         """One look; returns after how many seconds the next one is due."""
-        worker = self._worker()
-        elected = self._fleet.beat(worker, lifetime=LIVES * self._beat, term=TERMS * max(self._every, self._beat))
+        worker = structs.replace(self._worker(), at=self._clock.now())
+        beat = self._fleet.beat(worker, every=self._beat, term=TERMS * self._every, spacing=self._beat / TURNS)
         self._joined = worker
-        if not elected:
-            return self._beat
+        if not beat.reaper:
+            return beat.pause
+        if VACANT < beat.vacant < self._clock.monotonic() - self._began:
+            log.warning("the store was away for some %.0f s: leases that expired meanwhile are spared", beat.vacant)
+            self._mailbox.spare()
         self._ringer.ring(self._mailbox.reap())
         if self._clock.monotonic() >= self._expire_at:
-            self._ledger.expire(older_than=self._retention)
-            self._expire_at = self._clock.monotonic() + EXPIRE_EVERY
+            archive = None if self._archivist is None else self._archivist.look()
+            dropped = self._ledger.expire(older_than=self._retention, archive=archive)
+            self._expire_at = self._clock.monotonic() + (EXPIRE_MORE if dropped else EXPIRE_EVERY)
         return self._every
 
     def _run(self) -> None:

@@ -8,18 +8,23 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from wink_tasks.core.codec import LARGEST_EVENT, encode
-from wink_tasks.core.delivery import Message
-from wink_tasks.core.errors import LedgerUnavailableError, ParametersInvalidError, PayloadTooLargeError
-from wink_tasks.core.events import EvaluationAccepted, Terms
+from wink_tasks.core.codec import refuse_large
+from wink_tasks.core.delivery import MAX_RETRIES, Message
+from wink_tasks.core.errors import LedgerUnavailableError, ParametersInvalidError
+from wink_tasks.core.events import EvaluationAccepted, Json, Terms
 from wink_tasks.core.ids import OUTCOME, STEP, checked_name, checked_tenant, fitting_id, outcome_id, partition_of
 from wink_tasks.core.options import CallOptions
 from wink_tasks.core.prompt import PromptDefinition
+from wink_tasks.core.task import TaskDefinition
 from wink_tasks.ports.mailbox import Acceptance
+from wink_tasks.runtime.once import Claim, once
 from wink_tasks.runtime.parts import Parts
 from wink_tasks.runtime.turn import shown
 
 log = logging.getLogger(__name__)
+
+Definition = PromptDefinition | TaskDefinition
+"""What a run may be a run of."""
 
 
 class Submitter:
@@ -44,26 +49,38 @@ class Submitter:
         self._looked_for: set[str] = set()
 
     def submit(
-        self, prompt: PromptDefinition, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
+        self, prompt: Definition, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
     ) -> tuple[str, str]:
-        """The tenant and the id of the accepted run.
+        """The tenant and the id of the accepted run, of a prompt or of a durable task.
 
-        Raises ParametersInvalidError, PayloadTooLargeError, DuplicateError, SessionBusyError, LedgerUnavailableError.
+        Raises ParametersInvalidError, PayloadTooLargeError, DuplicateError, ConflictError, SessionBusyError,
+        LedgerUnavailableError.
         """
         try:
-            return self._submit(prompt, args, kwargs, options)
+            params = prompt.bind(*args, **kwargs)
+            tenant = checked_tenant(options.tenant or self._tenant)
+            if options.idempotency_key is None:
+                run = self._run_id(options)
+                self._accept(prompt, params, tenant, run, options)
+            else:
+                run = once(
+                    self._parts.ledger,
+                    Claim(tenant, prompt.name, options.idempotency_key, params, options.session),
+                    lambda run: self._accept(prompt, params, tenant, run, options),
+                )
         except UnicodeEncodeError as error:
             message = f"the arguments of {prompt.name!r} hold text that is no UTF-8: {error}"
             raise ParametersInvalidError(message) from error
+        return tenant, run
 
-    def _submit(
-        self, prompt: PromptDefinition, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions
-    ) -> tuple[str, str]:
+    def _accept(self, prompt: Definition, params: dict[str, Json], tenant: str, run: str, options: CallOptions) -> bool:
+        """Accept the run, ring, and tell whether it is new."""
         parts = self._parts
-        params = prompt.bind(*args, **kwargs)
+        task = prompt if isinstance(prompt, TaskDefinition) else None
+        if task is not None:
+            _refuse_model_options(task, options)
+        lease = task and task.visibility_timeout
         now = parts.clock.now()
-        tenant = checked_tenant(options.tenant or self._tenant)
-        run = self._run_id(options)
         session = checked_name("session", options.session) if options.session is not None else run
         with parts.tracer.span("wink.accept", {"wink.prompt": prompt.name, "wink.run": run}):
             trace = parts.tracer.headers()
@@ -73,23 +90,27 @@ class Submitter:
                 digest=prompt.digest,
                 params=params,
                 terms=self._terms(prompt, options, now),
+                canvas=dict(options.canvas or {}),
+                version=prompt.version,
             )
-            _refuse_large(event)
+            refuse_large(event, f"the parameters of {event.prompt!r} make an event of")
             limits = [limit for limit in (event.terms.deadline_at, event.terms.expires_at) if limit is not None]
             first = Message(
                 id=run,
-                kind="turn",
-                mailbox=options.queue or parts.registry.turn_mailbox(prompt),
+                kind="turn" if task is None else "task",
+                mailbox=options.queue or parts.registry.mailbox(prompt),
                 task=prompt.name,
                 tenant=tenant,
                 session=session,
                 evaluation=run,
                 not_before=self._not_before(options, now),
                 limit_at=min(limits, default=None),
-                visibility_timeout=self._visibility_timeout,
+                max_retries=MAX_RETRIES if task is None else task.work.max_retries,
+                visibility_timeout=lease or self._visibility_timeout,
                 priority=options.priority,
                 shown=shown(params),
                 trace=trace,
+                headers=dict(options.headers or {}),
             )
             outcome = Message(
                 id=outcome_id(run),
@@ -108,7 +129,7 @@ class Submitter:
             )
             parts.ringer.ring(accepted.doorbells)
         self._warn_unserved(first.mailbox)
-        return tenant, run
+        return accepted.created
 
     def _run_id(self, options: CallOptions) -> str:
         if options.task_id is not None:
@@ -120,14 +141,14 @@ class Submitter:
             return str(self._uuid4())
         return fitting_id(self._uuid4, partition_of(options.session, self._partitions), self._partitions)
 
-    def _terms(self, prompt: PromptDefinition, options: CallOptions, now: float) -> Terms:
+    def _terms(self, prompt: Definition, options: CallOptions, now: float) -> Terms:
         model = options.model
         deadline = prompt.deadline if options.deadline is None else options.deadline
-        absolute = _epoch("deadline", deadline) if isinstance(deadline, datetime) else None
+        absolute = epoch_of("deadline", deadline) if isinstance(deadline, datetime) else None
         expires = options.expires
         expires_at = None
         if isinstance(expires, datetime):
-            expires_at = _epoch("expires", expires)
+            expires_at = epoch_of("expires", expires)
         elif expires is not None:
             expires_at = now + expires
         return Terms(
@@ -144,7 +165,7 @@ class Submitter:
 
     def _not_before(self, options: CallOptions, now: float) -> float:
         if options.eta is not None:
-            return _epoch("eta", options.eta)
+            return epoch_of("eta", options.eta)
         return 0.0 if options.countdown is None else now + options.countdown
 
     def _warn_unserved(self, mailbox: str) -> None:
@@ -159,15 +180,15 @@ class Submitter:
             log.warning("no live worker serves mailbox %r (-Q %s); the run waits for one", mailbox, mailbox)
 
 
-def _epoch(option: str, moment: datetime) -> float:
+def epoch_of(option: str, moment: datetime) -> float:
+    """Epoch seconds of an option. Raises ParametersInvalidError where it has no time zone."""
     if moment.tzinfo is None:
         message = f"{option}={moment!r} has no time zone: give an aware datetime, like datetime.now(UTC)"
         raise ParametersInvalidError(message)
     return moment.timestamp()
 
 
-def _refuse_large(event: EvaluationAccepted) -> None:
-    size = len(encode(event))
-    if size > LARGEST_EVENT:
-        message = f"the parameters of {event.prompt!r} make an event of {size} bytes; a ledger takes {LARGEST_EVENT}"
-        raise PayloadTooLargeError(message, run_id=event.evaluation)
+def _refuse_model_options(task: TaskDefinition, options: CallOptions) -> None:
+    asked = [name for name in ("model", "model_settings", "budget") if getattr(options, name) is not None]
+    if asked:
+        raise ParametersInvalidError(f"{task.what} asks no model, so it takes no {', '.join(asked)}")

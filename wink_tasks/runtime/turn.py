@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError as FutureCancelledError
-from hashlib import sha256
 from itertools import count
+from traceback import format_exception
 
 from msgspec import structs
 
@@ -14,9 +14,12 @@ from wink_tasks.core.codec import LARGEST_EVENT, clean, encode
 from wink_tasks.core.delivery import Message
 from wink_tasks.core.errors import (
     BreakerOpenError,
+    CancelledError,
     ConfigurationError,
+    LeaseLostError,
     ParametersInvalidError,
     PromptFailedError,
+    ReducerFailedError,
     RequestRejectedError,
     ThrottledError,
 )
@@ -39,16 +42,16 @@ from wink_tasks.core.prompt import PromptDefinition, Rendered
 from wink_tasks.core.redaction import redact
 from wink_tasks.core.retry import backoff
 from wink_tasks.core.session import SessionState, fold
+from wink_tasks.core.slices import ReducerContext
 from wink_tasks.ports.mailbox import Claimed
-from wink_tasks.ports.provider import Request, Response, ToolSpec
+from wink_tasks.ports.provider import Request, Response
+from wink_tasks.runtime.asking import request_of
 from wink_tasks.runtime.parts import Parts
 from wink_tasks.runtime.providers import split_model
 from wink_tasks.runtime.session import FoldedSession
 from wink_tasks.runtime.stop import Stop
-from wink_tasks.runtime.work import Postponed, Result, Worked
-
-UNKNOWN_HERE = 5.0
-"""Seconds until a prompt that this worker does not know is offered again."""
+from wink_tasks.runtime.versions import PARAMS_CHANGED, UNKNOWN_HERE, change, halted
+from wink_tasks.runtime.work import Buried, Postponed, Result, Worked
 
 
 def caught_up(parts: Parts, claimed: Claimed) -> SessionState:
@@ -56,7 +59,7 @@ def caught_up(parts: Parts, claimed: Claimed) -> SessionState:
     tenant, session = claimed.receipt.address.tenant, claimed.receipt.address.session
     state = parts.cache.caught_up(claimed)
     if state is None:
-        state = fold(SessionState(), parts.ledger.read(tenant, session))
+        state = fold(SessionState(reducers=parts.registry.reducers), parts.ledger.read(tenant, session))
     parts.cache.keep(state)
     return state
 
@@ -80,7 +83,7 @@ def over(state: SessionState, evaluation: EvaluationState, message: Message, now
     if evaluation.phase == "accepted" and terms.expires_at is not None and now >= terms.expires_at:
         return EvaluationCancelled(evaluation=evaluation.id, reason="expired before it started")
     deadline = evaluation.deadline_at if evaluation.phase != "accepted" else terms.deadline_at
-    if deadline is not None and now >= deadline:
+    if deadline is not None and not evaluation.paused and now >= deadline:
         passed = f"the deadline passed after {evaluation.turns} turns"
         return EvaluationFailed(evaluation=evaluation.id, code="DeadlineExceededError", message=passed)
     return None
@@ -88,14 +91,24 @@ def over(state: SessionState, evaluation: EvaluationState, message: Message, now
 
 def work_turn(parts: Parts, claimed: Claimed, stop: Stop) -> Result:
     """One turn of an evaluation. Does no more I/O than one model call."""
-    state = caught_up(parts, claimed)
+    return turn_from(parts, claimed, caught_up(parts, claimed), stop)
+
+
+def turn_from(parts: Parts, claimed: Claimed, state: SessionState, stop: Stop) -> Result:
+    """One turn of an evaluation of a session that stands so."""
     evaluation = state.open[claimed.message.evaluation]
     if (end := over(state, evaluation, claimed.message, parts.clock.now())) is not None:
         return Worked(end=end)
     prompt = parts.registry.prompts.get(evaluation.prompt)
     if prompt is None:
         return Postponed(UNKNOWN_HERE, f"prompt {evaluation.prompt!r} is unknown to worker {parts.actor}", counts=False)
-    return _Turn(parts, claimed, prompt, state, stop).work()
+    turn = _Turn(parts, claimed, prompt, state, stop)
+    changed = change(prompt, evaluation.id, evaluation.digest, evaluation.version)
+    if changed is not None:
+        if (instead := halted(prompt, changed, actor=parts.actor, left=turn.left())) is not None:
+            return instead
+        turn.add(changed)
+    return turn.work()
 
 
 class _Turn:
@@ -123,7 +136,7 @@ class _Turn:
         try:
             rendered = self.prompt.render(self.evaluation.params, FoldedSession(self.state))
         except ParametersInvalidError as error:
-            return self.fail(Fail("ParamsChangedError", str(error)))
+            return Buried(PARAMS_CHANGED, str(error), code="ParamsChangedError")
         except PromptFailedError as error:
             return self.fail(Fail("PromptFailedError", str(error)))
         if self.evaluation.phase == "accepted":
@@ -141,16 +154,26 @@ class _Turn:
             move = decide(self.evaluation, now=self.parts.clock.now(), judge=self.prompt.judge)
         return self.follow(move, rendered)
 
-    def started(self, rendered: Rendered) -> EvaluationStarted:
+    def agreed_deadline(self) -> float | None:
+        """The deadline of an evaluation that has not started."""
         terms = self.evaluation.terms
         relative = None if terms.deadline is None else self.claimed.started_at + terms.deadline
-        limits = [limit for limit in (relative, terms.deadline_at) if limit is not None]
+        return min((limit for limit in (relative, terms.deadline_at) if limit is not None), default=None)
+
+    def left(self) -> float | None:
+        """Seconds to the deadline, None without one."""
+        started = self.evaluation.phase != "accepted"
+        deadline = self.evaluation.deadline_at if started else self.agreed_deadline()
+        return None if deadline is None else deadline - self.parts.clock.now()
+
+    def started(self, rendered: Rendered) -> EvaluationStarted:
+        terms = self.evaluation.terms
         return EvaluationStarted(
             evaluation=self.evaluation.id,
             content=clean(rendered.content),
             model=self.parts.router.select_model(self.prompt, terms, attempt=self.claimed.deliveries),
             budget=self.parts.estimator.estimate(self.prompt, context=self.evaluation.params, terms=terms),
-            deadline_at=min(limits, default=None),
+            deadline_at=self.agreed_deadline(),
         )
 
     def ask(self, rendered: Rendered, turn: int) -> Result | None:
@@ -162,7 +185,7 @@ class _Turn:
             provider = self.parts.providers[provider_name]
         except ConfigurationError as error:
             return self.fail(Fail("ProviderRejectedError", f"ConfigurationError: {error}"))
-        request = self.request(rendered, model)
+        request = request_of(self.prompt, evaluation, self.state.transcript, rendered, model)
         began = clock.monotonic()
         left = None if evaluation.deadline_at is None else max(0.0, evaluation.deadline_at - clock.now())
         if left is not None and left > threading.TIMEOUT_MAX:
@@ -170,12 +193,13 @@ class _Turn:
         future = self.parts.loop.submit(provider.complete(request))
         self.stop.then(future.cancel)
         try:
-            response = future.result(left)
+            with self.stop.interruptible():
+                response = future.result(left)
         except TimeoutError:
             return self.fail(Fail("DeadlineExceededError", f"the deadline passed while {chosen} was answering"))
-        except FutureCancelledError as error:
+        except (FutureCancelledError, CancelledError, LeaseLostError) as error:
             if self.stop.cancelled:  # what was said stays; the settlement ends the evaluation
-                return Worked(events=tuple(self.events))
+                return Worked(events=tuple(self.events), cut=True)
             return self.postponed(self.backoff(), error, counts=True)
         except (ThrottledError, BreakerOpenError) as error:
             wait = self.backoff() if error.retry_after is None else max(SHORTEST_PAUSE, error.retry_after)
@@ -198,6 +222,7 @@ class _Turn:
             usage=response.usage,
             stop=response.stop,
             request=request.digest,
+            parts=dict(request.parts),
             seconds=round(seconds, 6),
         )
         size = len(encode(event))
@@ -210,30 +235,6 @@ class _Turn:
         self.parts.metrics.counter("wink.prompt.tokens.output", response.usage.output_tokens, labels)
         return None
 
-    def request(self, rendered: Rendered, model: str) -> Request:
-        evaluation = self.evaluation
-        transcript = self.state.transcript
-        start = transcript.start(evaluation.terms.history)
-        tools = tuple(
-            ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters)
-            for tool in rendered.tools
-        )
-        output = self.prompt.output_schema()
-        settings = {**self.prompt.model_settings, **evaluation.terms.model_settings}
-        shape = encode([model, rendered.instructions, tools, output, settings, start, transcript.digest])
-        return Request(
-            prompt=self.prompt.name,
-            model=model,
-            instructions=rendered.instructions,
-            transcript=transcript.items,
-            start=start,
-            tools=tools,
-            output=output,
-            settings=settings,
-            max_output_tokens=evaluation.budget.output_left(evaluation.usage),
-            digest=sha256(shape).hexdigest(),
-        )
-
     def follow(self, move: object, rendered: Rendered) -> Result:
         match move:
             case CallTools():
@@ -242,7 +243,7 @@ class _Turn:
                 self.add(OutputRejected(evaluation=self.evaluation.id, turn=self.evaluation.turns, reason=move.reason))
                 return Worked(events=tuple(self.events), messages=(self.next_turn(needs=0),))
             case Finish():
-                return self.end(
+                return self.finish(
                     EvaluationSucceeded(evaluation=self.evaluation.id, output=move.output, slice=move.slice)
                 )
             case Fail():
@@ -341,12 +342,22 @@ class _Turn:
         if self.evaluation.deadline_at is not None:
             delay = min(delay, max(0.0, self.evaluation.deadline_at - self.parts.clock.now()))
         self.parts.metrics.counter("wink.errors", 1, {"type": type(error).__name__})
-        return Postponed(delay, f"{type(error).__name__}: {error}", counts=counts)
+        trace = "".join(format_exception(error))
+        return Postponed(delay, f"{type(error).__name__}: {error}", counts=counts, traceback=trace)
 
     def fail(self, move: Fail) -> Result:
         return self.end(
             EvaluationFailed(evaluation=self.evaluation.id, code=move.code, message=clean(redact(move.message)))
         )
+
+    def finish(self, end: EvaluationSucceeded) -> Result:
+        """An output that a reducer refuses must not be recorded: nobody could fold the session any more."""
+        context = ReducerContext(self.state.tenant, self.state.session, self.state.seq + 1, end.evaluation)
+        try:
+            self.state.reducers.folded(self.state.slices, end, context)
+        except ReducerFailedError as error:
+            return self.fail(Fail("PromptFailedError", str(error)))
+        return self.end(end)
 
     def end(self, terminal: Terminal) -> Result:
         return Worked(events=tuple(self.events), end=terminal)

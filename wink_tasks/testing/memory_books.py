@@ -5,19 +5,25 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from wink_tasks.core.delivery import Message, State
-from wink_tasks.core.events import Recorded
+from wink_tasks.core.delivery import Lane, Message, State
+from wink_tasks.core.events import Json, Recorded
 from wink_tasks.core.ids import partition_of
 from wink_tasks.ports.clock import Clock
 from wink_tasks.ports.fleet import Worker
-from wink_tasks.ports.ledger import Status
+from wink_tasks.ports.ledger import Snapshot, Status
+from wink_tasks.ports.pauses import Pause
+from wink_tasks.ports.rejections import Rejected
 
 HOUR = 3600.0
 
 
 @dataclass
 class MessageBook:
-    """A message; `since` is when it came to its state, `due` when the reaper looks at it."""
+    """A message; `since` is when it came to its state, `due` when the reaper looks at it.
+
+    Of one that is ready, `rung` is when its bell rang first, `bell` when it did last, and `again` when it rings again
+    unless that one is confirmed. `lost` are the deliveries that ended with their worker.
+    """
 
     sent: Message
     needs: int
@@ -28,10 +34,18 @@ class MessageBook:
     epoch: int = 0
     deliveries: int = 0
     pardoned: int = 0
+    lost: int = 0
     rings: int = 0
+    rung: float = 0.0
+    bell: float = 0.0
+    again: float | None = None
     owner: str = ""
     nonce: str = ""
     error: str = ""
+    traceback: str = ""
+    reason: str = ""
+    claimed_at: float = 0.0
+    checkpoint: Json = None
 
 
 @dataclass
@@ -54,6 +68,10 @@ class EvaluationBook:
     reason: str = ""
     open: set[str] = field(default_factory=set)
     dead: list[str] = field(default_factory=list)
+    died: str = ""
+    resumed: int = 0
+    paused: str = ""
+    paused_at: float = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -73,6 +91,9 @@ class SessionBook:
     waiting: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
     ledger: list[Recorded] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    parent: str = ""
+    base: int = 0
 
 
 class Books:
@@ -85,10 +106,16 @@ class Books:
         self.evaluations: dict[str, EvaluationBook] = {}
         self.sessions: dict[tuple[str, str], SessionBook] = {}
         self.homes: dict[str, tuple[str, str, str]] = {}
-        self.tombstones: dict[tuple[str, str], float] = {}
+        self.tombstones: dict[tuple[str, str], tuple[float, str]] = {}
         self.workers: dict[str, tuple[Worker, float]] = {}
         self.reaper: tuple[str, float] = ("", 0.0)
+        self.turn = 0.0
         self.settings: dict[str, str] = {}
+        self.pauses: dict[tuple[str, str], Pause] = {}
+        self.rejected: list[Rejected] = []
+        self.rejections = 0
+        self.lanes: dict[tuple[int, str], Lane] = {}
+        self.probing: dict[tuple[int, str], str] = {}
         self._clock = clock
 
     def now(self) -> float:
@@ -98,6 +125,11 @@ class Books:
     def partition(self, name: str) -> int:
         """Where a session or an evaluation id lives."""
         return partition_of(name, self.partitions)
+
+    def lane(self, m: MessageBook) -> tuple[int, str]:
+        """Where a message's bells are counted: its partition, priority and mailbox."""
+        priority = "" if m.sent.priority is None else m.sent.priority
+        return self.partition(m.sent.session), f"{priority}:{m.sent.mailbox}"
 
     def message(self, session: str, message: str) -> MessageBook | None:
         """A message, until an hour after it was closed."""

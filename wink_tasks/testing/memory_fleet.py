@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from wink_tasks.ports.fleet import StoreFacts, Worker
+from wink_tasks.ports.fleet import Beat, StoreFacts, Worker
 from wink_tasks.testing.memory_books import Books
 
 
@@ -16,22 +16,27 @@ class MemoryFleet:
     def __init__(self, books: Books) -> None:
         self._books = books
 
-    def beat(self, worker: Worker, *, lifetime: float, term: float) -> bool:
-        """Be alive for `lifetime` seconds more; True where this worker is the reaper."""
+    def beat(self, worker: Worker, *, every: float, term: float, spacing: float = 0.0) -> Beat:
+        """Be alive, and be the reaper where there is none."""
         with self._books.lock:
             now = self._books.now()
-            self._books.workers[worker.name] = structs.replace(worker, seen_at=now), now + lifetime
             name, until = self._books.reaper
-            elected = name == worker.name or until <= now
+            elected = name == worker.id or until <= now
+            pause = every
             if elected:
-                self._books.reaper = worker.name, now + term
-            return elected
+                self._books.reaper = worker.id, now + term
+            else:
+                self._books.turn = max(self._books.turn + spacing, until)
+                pause = self._books.turn - now
+            self._books.workers[worker.id] = structs.replace(worker, seen_at=now), now + 2 * pause + 3 * every
+            vacant = max(0.0, now - until) if until else 0.0
+            return Beat(reaper=elected, pause=round(pause, 3), vacant=round(vacant, 3))
 
-    def leave(self, name: str) -> None:
+    def leave(self, worker: str) -> None:
         """Be gone at once."""
         with self._books.lock:
-            self._books.workers.pop(name, None)
-            if self._books.reaper[0] == name:
+            self._books.workers.pop(worker, None)
+            if self._books.reaper[0] == worker:
                 self._books.reaper = "", 0.0
 
     def workers(self) -> Sequence[Worker]:
@@ -49,5 +54,11 @@ class MemoryFleet:
     def facts(self) -> StoreFacts:
         """What it is."""
         return StoreFacts(
-            product="memory", version="", persistent=False, eviction="noeviction", used_memory=0, max_memory=0
+            product="memory",
+            version="",
+            persistent=False,
+            eviction="noeviction",
+            used_memory=0,
+            max_memory=0,
+            now=self._books.now(),
         )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from wink_tasks.core.errors import SessionBusyError
-from wink_tasks.core.events import Recorded
-from wink_tasks.ports.ledger import EvaluationRecord, MessageRecord, SessionRecord
+from wink_tasks.core.delivery import Message
+from wink_tasks.core.errors import SessionBusyError, UnknownSessionError, taken
+from wink_tasks.core.events import AnyEvent, Recorded
+from wink_tasks.core.forking import no_event, session_taken, still_forked
+from wink_tasks.core.ids import outcome_id
+from wink_tasks.ports.ledger import Archiving, EvaluationRecord, MessageRecord, SessionRecord, Snapshot
 from wink_tasks.testing.memory_books import Books, EvaluationBook, SessionBook
+from wink_tasks.testing.memory_work import Work
 
 TOMBSTONE_SECONDS = 90 * 86_400.0
 
 
 class MemoryLedger:
-    """See the port for what each method does. `wait` does not wait: whoever could add an event is this process."""
+    """See the port for what each method does. Nothing waits: whoever could add an event is this process."""
 
     def __init__(self, books: Books) -> None:
         self._books = books
@@ -30,11 +34,71 @@ class MemoryLedger:
         del timeout
         return self.read(tenant, session, after=after)
 
+    def wait_any(
+        self, cursors: Mapping[tuple[str, str], int], *, timeout: float
+    ) -> Mapping[tuple[str, str], Sequence[Recorded]]:
+        """The events after the cursors that are there."""
+        del timeout
+        found = {owner: self.read(*owner, after=after) for owner, after in cursors.items()}
+        return {owner: events for owner, events in found.items() if events}
+
+    def append(
+        self, tenant: str, session: str, events: Sequence[AnyEvent], *, expected: int, actor: str
+    ) -> Sequence[Recorded]:
+        """Append `events` where `expected` is the last sequence number."""
+        with self._books.lock:
+            s = self._books.sessions.get((tenant, session))
+            head = len(s.ledger) if s else 0
+            if head < expected:
+                raise UnknownSessionError(f"session {session!r} of tenant {tenant!r} does not reach {expected}")
+            if s is not None and head > expected:
+                return tuple(s.ledger[expected:])
+            work = Work(self._books)
+            s = s or work.opened(tenant, session)
+            for event in events:
+                work.append(s, actor, event)
+            return ()
+
+    def fork(self, tenant: str, parent: str, session: str, *, at: int, events: Sequence[AnyEvent], actor: str) -> None:
+        """Open a session whose first events are another's."""
+        with self._books.lock:
+            if (tenant, session) in self._books.sessions:
+                raise session_taken(session)
+            lender = self._books.sessions.get((tenant, parent))
+            if lender is None:
+                raise UnknownSessionError(f"tenant {tenant!r} has no session {parent!r}")
+            if not 1 <= at <= len(lender.ledger):
+                raise no_event(parent, at, len(lender.ledger))
+            work = Work(self._books)
+            s = work.opened(tenant, session)
+            s.parent, s.base, s.ledger = parent, at, lender.ledger[:at]
+            for event in events:
+                work.append(s, actor, event)
+
+    def snapshot(self, tenant: str, session: str) -> Snapshot | None:
+        """The snapshot that was kept last."""
+        with self._books.lock:
+            s = self._books.sessions.get((tenant, session))
+            return s.snapshot if s else None
+
+    def keep_snapshot(self, tenant: str, session: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot instead of an older one."""
+        with self._books.lock:
+            s = self._books.sessions.get((tenant, session))
+            if s is not None and (s.snapshot.seq if s.snapshot else 0) < snapshot.seq <= len(s.ledger):
+                s.snapshot = snapshot
+
     def evaluation(self, tenant: str, evaluation: str) -> EvaluationRecord | None:
         """The evaluation of that id."""
         with self._books.lock:
             e = self._books.evaluations.get(evaluation)
             return None if e is None or e.tenant != tenant else _evaluation_record(e)
+
+    def tenant_of(self, evaluation: str) -> str | None:
+        """The tenant to which an evaluation id belongs."""
+        with self._books.lock:
+            home = self._books.homes.get(evaluation)
+            return None if home is None else home[0]
 
     def session(self, tenant: str, session: str) -> SessionRecord | None:
         """The session of that name."""
@@ -59,6 +123,7 @@ class MemoryLedger:
                 pardoned=m.pardoned,
                 epoch=m.epoch,
                 owner=m.owner,
+                nonce="" if done else m.nonce,
                 error="" if done else m.error,
                 due=m.due or 0.0,
                 needs=0 if done else m.needs,
@@ -76,6 +141,11 @@ class MemoryLedger:
         with self._books.lock:
             return sum(1 for s in self._books.sessions.values() if s.current)
 
+    def running(self) -> Iterator[EvaluationRecord]:
+        """The evaluations that have not ended."""
+        with self._books.lock:
+            return iter([_evaluation_record(e) for e in self._books.evaluations.values() if not e.ended_seq])
+
     def evaluations(self, tenant: str, session: str) -> Sequence[EvaluationRecord]:
         """All evaluations of a session, in the order of acceptance."""
         with self._books.lock:
@@ -89,27 +159,89 @@ class MemoryLedger:
             if s is None:
                 return False
             if s.current:
-                raise SessionBusyError(
-                    f"session {session!r} runs evaluation {s.current!r}: cancel it, or wait for its end"
-                )
+                raise _busy(s)
+            if forks := self._forks(s):
+                raise still_forked(session, forks)
             self._drop(s)
             return True
 
-    def expire(self, *, older_than: float, limit: int = 100) -> int:
+    def expire(self, *, older_than: float, limit: int = 100, archive: Archiving | None = None) -> int:
         """Drop up to `limit` sessions that did not change for `older_than` seconds."""
+        until, dropped = self._books.now() - older_than, 0
+        for s in self._unchanged(until):
+            if dropped == limit:
+                break
+            where = "" if archive is None else archive(s.tenant, s.id)
+            if where is not None:
+                with self._books.lock:
+                    dropped += self._retired(s, where, s.updated <= until)
+        return dropped
+
+    def retire(self, tenant: str, session: str, *, head: int, where: str) -> bool:
+        """Drop a session that is archived."""
         with self._books.lock:
-            until = self._books.now() - older_than
-            old = [s for s in self._books.sessions.values() if s.updated <= until and not s.current]
-            old.sort(key=lambda s: (self._books.partition(s.id), s.updated, f"{s.tenant}:{s.id}"))
-            for s in old[:limit]:
-                self._drop(s)
-                self._books.tombstones[s.tenant, s.id] = self._books.now() + TOMBSTONE_SECONDS
-            return len(old[:limit])
+            s = self._books.sessions.get((tenant, session))
+            if s is None:
+                return False
+            if s.current:
+                raise _busy(s)
+            if forks := self._forks(s):
+                raise still_forked(session, forks)
+            return self._retired(s, where, len(s.ledger) == head)
 
     def expired(self, tenant: str, session: str) -> bool:
-        """Whether a session of that name was dropped by its retention."""
+        """Whether a session of that name was dropped by its retention, or retired."""
+        return self._tombstone(tenant, session) is not None
+
+    def archived(self, tenant: str, session: str) -> str:
+        """Where a session that was dropped is archived."""
+        return self._tombstone(tenant, session) or ""
+
+    def restore(
+        self,
+        tenant: str,
+        session: str,
+        *,
+        created_at: float,
+        events: Sequence[Recorded],
+        evaluations: Sequence[EvaluationRecord],
+    ) -> bool:
+        """Write a whole session."""
+        books = self._books
+        with books.lock:
+            if (tenant, session) in books.sessions:
+                return False
+            for one in evaluations:
+                home = tenant, session, one.prompt
+                if one.id in books.evaluations or books.homes.get(one.id, home) != home:
+                    raise taken(one.id)
+            s = Work(books).opened(tenant, session)
+            s.created, s.ledger, s.evaluations = created_at, list(events), [one.id for one in evaluations]
+            for one in evaluations:
+                books.homes[one.id] = tenant, session, one.prompt
+                books.evaluations[one.id] = _restored(one)
+            return True
+
+    def _unchanged(self, until: float) -> list[SessionBook]:
         with self._books.lock:
-            return self._books.now() < self._books.tombstones.get((tenant, session), 0.0)
+            old = [s for s in self._books.sessions.values() if s.updated <= until and not s.current]
+            old = [s for s in old if not self._forks(s)]
+            return sorted(old, key=lambda s: (self._books.partition(s.id), s.updated, f"{s.tenant}:{s.id}"))
+
+    def _retired(self, s: SessionBook, where: str, unchanged: bool) -> bool:
+        if s.current or not unchanged or self._books.sessions.get((s.tenant, s.id)) is not s:
+            return False
+        self._drop(s)
+        self._books.tombstones[s.tenant, s.id] = self._books.now() + TOMBSTONE_SECONDS, where
+        return True
+
+    def _tombstone(self, tenant: str, session: str) -> str | None:
+        with self._books.lock:
+            until, where = self._books.tombstones.get((tenant, session), (0.0, ""))
+            return where if self._books.now() < until else None
+
+    def _forks(self, s: SessionBook) -> list[str]:
+        return [one.id for one in self._books.sessions.values() if (one.tenant, one.parent) == (s.tenant, s.id)]
 
     def _drop(self, s: SessionBook) -> None:
         del self._books.sessions[s.tenant, s.id]
@@ -118,6 +250,27 @@ class MemoryLedger:
             del self._books.homes[name]
             for message in (*e.open, *e.dead):
                 del self._books.messages[self._books.partition(s.id), message]
+
+
+def _busy(s: SessionBook) -> SessionBusyError:
+    return SessionBusyError(f"session {s.id!r} runs evaluation {s.current!r}: cancel it, or wait for its end")
+
+
+def _restored(record: EvaluationRecord) -> EvaluationBook:
+    """An evaluation that has ended. Nothing is owed of it, so its outcome is only in the ledger."""
+    told = Message(
+        id=outcome_id(record.id),
+        kind="outcome",
+        mailbox=record.mailbox,
+        task="",
+        tenant=record.tenant,
+        session=record.session,
+        evaluation=record.id,
+    )
+    known = {
+        name: getattr(record, name) for name in record.__struct_fields__ if name not in ("mailbox", "open_messages")
+    }
+    return EvaluationBook(first=record.id, outcome=told, **known)
 
 
 def _evaluation_record(e: EvaluationBook) -> EvaluationRecord:
@@ -134,6 +287,7 @@ def _evaluation_record(e: EvaluationBook) -> EvaluationRecord:
         ended_at=e.ended_at,
         cancelled=e.cancelled,
         open_messages=tuple(sorted(e.open)),
+        mailbox=e.outcome.mailbox,
     )
 
 
@@ -146,4 +300,6 @@ def _session_record(s: SessionBook) -> SessionRecord:
         updated_at=s.updated,
         current=s.current,
         waiting=tuple(s.waiting),
+        parent=s.parent,
+        base=s.base,
     )

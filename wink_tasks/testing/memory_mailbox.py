@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from wink_tasks.core.delivery import LONGEST_ERROR, claimable, out_of_retries
-from wink_tasks.core.errors import DuplicateError, LeaseLostError, SessionBusyError, UnknownRunError
-from wink_tasks.core.events import CancelRequested, SessionOpened
+import msgspec
+from msgspec import structs
+
+from wink_tasks.core.codec import clean, encode
+from wink_tasks.core.delivery import (
+    LONGEST_ERROR,
+    LONGEST_TRACEBACK,
+    claimable,
+    not_dead,
+    on_its_last,
+    out_of_retries,
+    outcome_unknown,
+)
+from wink_tasks.core.errors import (
+    LeaseLostError,
+    NotDeadError,
+    OutcomeUnknownError,
+    SessionBusyError,
+    UnknownRunError,
+    taken,
+)
+from wink_tasks.core.events import CancelRequested, Json, SessionOpened
 from wink_tasks.ports.ledger import STATUS_OF
 from wink_tasks.ports.mailbox import (
     Acceptance,
@@ -17,42 +37,50 @@ from wink_tasks.ports.mailbox import (
     Claimed,
     Depth,
     Doorbell,
+    Listed,
+    Mailbox,
     NotClaimed,
+    Peeked,
     Receipt,
+    Reopened,
+    Reopening,
+    Revived,
     Settled,
     Settlement,
     Standing,
 )
-from wink_tasks.testing.memory_books import Books, EvaluationBook, MessageBook, SessionBook
+from wink_tasks.testing.memory_books import EvaluationBook, MessageBook
+from wink_tasks.testing.memory_ringing import MemoryRinging
 from wink_tasks.testing.memory_work import OPEN, Work
 
+UNKNOWN = "it was begun, did not end, and runs at most once (max_retries 0)"
 
-class MemoryMailbox:
+
+class MemoryMailbox(MemoryRinging, Mailbox):
     """See the port for what each command does."""
-
-    def __init__(self, books: Books) -> None:
-        self._books = books
 
     def accept(self, acceptance: Acceptance) -> Accepted:
         """Open the session where there is none, record the run, and owe its first turn."""
         event, sent, books = acceptance.event, acceptance.message, self._books
+        encode(event)
         with books.lock:
             work, home = Work(books), (sent.tenant, sent.session, event.prompt)
             if books.homes.get(event.evaluation, home) != home:
-                raise DuplicateError(
-                    f"evaluation id {event.evaluation!r} belongs to another session, tenant or prompt already: "
-                    "choose another"
-                )
+                raise taken(event.evaluation)
             if books.partition(event.evaluation) != books.partition(sent.session):
                 books.homes[event.evaluation] = home
             known = books.evaluations.get(event.evaluation)
             if known is not None:
                 return Accepted(created=False, seq=known.accepted_seq)
             s = books.sessions.get((sent.tenant, sent.session))
+            if s is not None and sent.session == event.evaluation:
+                raise taken(event.evaluation)
             if s is not None and s.current and acceptance.busy == "reject":
                 raise SessionBusyError(f"session {sent.session!r} runs evaluation {s.current!r}: wait for it")
             books.homes[event.evaluation] = home
-            s = s or self._opened(work, acceptance)
+            if s is None:
+                s = work.opened(sent.tenant, sent.session)
+                work.append(s, acceptance.actor, SessionOpened(tenant=sent.tenant, session=sent.session))
             e = EvaluationBook(
                 id=event.evaluation,
                 tenant=sent.tenant,
@@ -75,19 +103,32 @@ class MemoryMailbox:
             work.place(m)
             return Accepted(created=True, seq=e.accepted_seq, doorbells=work.doorbells())
 
-    def claim(self, address: Address, *, task: str, owner: str, after: int | None) -> Claimed | NotClaimed:
+    def claim(
+        self, address: Address, *, task: str, owner: str, after: int | None, patient: bool = False, put_off: float = 0.0
+    ) -> Claimed | NotClaimed:
         """Take the message for its visibility timeout."""
         with self._books.lock:
             work, m = Work(self._books), self._books.message(address.session, address.message)
             asked = address.tenant, address.session, task
             if m is None or m.state not in OPEN or (m.sent.tenant, m.sent.session, m.sent.task) != asked:
                 return NotClaimed(reason="gone")
-            if not claimable(m.state, now=work.now, due=math.inf if m.due is None else m.due):
+            due = math.inf if m.due is None or (patient and m.state == "leased") else m.due
+            if not claimable(m.state, now=work.now, due=due):
                 return NotClaimed(reason="busy")
+            m.lost += m.state == "leased"
+            if m.state == "ready":
+                work.arrive(m)
             work.lease(m, owner, secrets.token_hex(8))
             if not out_of_retries(m.deliveries, m.pardoned, m.sent.max_retries):
+                if put_off and on_its_last(m.deliveries, m.pardoned, m.lost, m.sent.max_retries):
+                    m.pardoned, m.nonce, m.owner = m.pardoned + 1, "", ""
+                    work.delay(m, put_off)
+                    return NotClaimed(reason="busy")
                 return work.hand(m, after)
-            work.bury(m, _exhausted(m, m.deliveries - m.pardoned - 1), m.error, owner)
+            if outcome_unknown(m.sent.kind, m.sent.max_retries):
+                work.bury(m, UNKNOWN, m.error, owner, OutcomeUnknownError.__name__, final=True)
+            else:
+                work.bury(m, _exhausted(m, m.deliveries - m.pardoned - 1), m.error, owner)
             return NotClaimed(reason="dead", doorbells=work.doorbells())
 
     def extend(self, receipts: Sequence[Receipt]) -> Sequence[Standing]:
@@ -97,6 +138,8 @@ class MemoryMailbox:
 
     def settle(self, settlement: Settlement) -> Settled:
         """Append the events, end the message, and create what follows."""
+        for event in (*settlement.events, settlement.end):
+            encode(event)
         with self._books.lock:
             work, m = Work(self._books), self._held("settle", settlement.receipt)
             e, s = work.evaluation_of(m), work.session_of(m)
@@ -124,16 +167,31 @@ class MemoryMailbox:
                 claimed=None if mine is None else work.hand(mine, settlement.after, first),
             )
 
-    def nack(self, receipt: Receipt, *, delay: float, counts: bool, error: str) -> tuple[Doorbell, ...]:
+    def nack(
+        self,
+        receipt: Receipt,
+        *,
+        delay: float,
+        counts: bool,
+        error: str,
+        traceback: str = "",
+        paused: str = "",
+        begun: bool = False,
+    ) -> tuple[Doorbell, ...]:
         """Give the message back, to be claimed after `delay` seconds."""
         with self._books.lock:
             work, m = Work(self._books), self._held("nack", receipt)
             e, s, owner = work.evaluation_of(m), work.session_of(m), m.owner
             m.pardoned += not counts
-            m.error, m.nonce, m.owner = error[:LONGEST_ERROR], "", ""
+            m.error, m.traceback = error[:LONGEST_ERROR] or m.error, traceback[-LONGEST_TRACEBACK:]
+            if paused:
+                work.pause(e, s, m, paused[:LONGEST_ERROR])
+            m.nonce, m.owner = "", ""
             if e.stopping:
                 work.close(m, "cancel")
                 work.halt(e, s, owner)
+            elif begun and outcome_unknown(m.sent.kind, m.sent.max_retries):
+                work.bury(m, UNKNOWN, m.error, owner, OutcomeUnknownError.__name__, final=True)
             elif counts and out_of_retries(m.deliveries + 1, m.pardoned, m.sent.max_retries):
                 work.bury(m, _exhausted(m, m.deliveries - m.pardoned), m.error, owner)
             elif delay > 0:
@@ -142,12 +200,80 @@ class MemoryMailbox:
                 work.ring(m, 1)
             return work.doorbells()
 
-    def bury(self, receipt: Receipt, *, reason: str, error: str) -> tuple[Doorbell, ...]:
+    def resume(self, receipt: Receipt, *, after: int | None) -> Claimed:
+        """Let the clock run on of an evaluation whose message was held back."""
+        with self._books.lock:
+            work, m = Work(self._books), self._held("resume", receipt)
+            e = work.evaluation_of(m)
+            if e.paused == m.sent.id:
+                work.resume(e, work.session_of(m), m.owner, e.paused_at)
+            return work.hand(m, after)
+
+    def bury(
+        self, receipt: Receipt, *, reason: str, error: str, traceback: str = "", code: str = ""
+    ) -> tuple[Doorbell, ...]:
         """Make the message a dead letter now."""
         with self._books.lock:
             work, m = Work(self._books), self._held("bury", receipt)
-            work.bury(m, reason[:LONGEST_ERROR], error[:LONGEST_ERROR], m.owner)
+            m.traceback = traceback[-LONGEST_TRACEBACK:]
+            work.bury(m, reason[:LONGEST_ERROR], error[:LONGEST_ERROR], m.owner, code)
             return work.doorbells()
+
+    def checkpoint(self, receipt: Receipt, value: Json) -> None:
+        """Keep how far the step is."""
+        with self._books.lock:
+            self._held("checkpoint", receipt).checkpoint = msgspec.json.decode(encode(value))
+
+    def wake(self, address: Address) -> tuple[Doorbell, ...]:
+        """Make a message ready now that is delayed until a time."""
+        with self._books.lock:
+            work, m = Work(self._books), self._at(address)
+            if m is not None and m.state == "delayed" and not m.needs:
+                work.ring(m, 1)
+            return work.doorbells()
+
+    def revive(self, address: Address, *, by: str) -> Revived:
+        """Try a dead letter again."""
+        with self._books.lock:
+            work, m = Work(self._books), self._at(address)
+            if m is None or m.state != "dead":
+                state = self._books.message(address.session, address.message)
+                raise NotDeadError(not_dead(address.message, address.tenant, "" if state is None else state.state))
+            return Revived(effect=work.revive(m, clean(by)), doorbells=work.doorbells())
+
+    def reopen(self, reopening: Reopening) -> Reopened:
+        """Let an evaluation go on that failed."""
+        with self._books.lock:
+            work, e = Work(self._books), self._books.evaluations[reopening.message.evaluation]
+            s = self._books.sessions[e.tenant, e.session]
+            if len(s.ledger) != reopening.head or not e.ended_seq or s.current:
+                return Reopened(effect="moved")
+            if e.open:
+                return Reopened(effect="early")
+            work.reopen(e, s, reopening)
+            return Reopened(effect="reopened", doorbells=work.doorbells())
+
+    def purge(self, addresses: Sequence[Address]) -> int:
+        """Forget these dead letters."""
+        with self._books.lock:
+            letters = {id(m): m for m in map(self._at, addresses) if m is not None and m.state == "dead"}
+            for m in letters.values():
+                self._books.evaluations[m.sent.evaluation].dead.remove(m.sent.id)
+                del self._books.messages[self._books.partition(m.sent.session), m.sent.id]
+            return len(letters)
+
+    def peek(self, mailbox: str, *, state: Listed = "dead") -> Iterator[Peeked]:
+        """The messages of a mailbox in that state."""
+        with self._books.lock:
+            here = [m for m in self._books.messages.values() if m.sent.mailbox == mailbox and m.state == state]
+            return iter(sorted(map(_peeked, here), key=lambda one: (one.since, one.sent.id)))
+
+    def dead(self) -> Mapping[str, int]:
+        """The mailboxes that hold dead letters, and how many."""
+        with self._books.lock:
+            return dict(
+                sorted(Counter(m.sent.mailbox for m in self._books.messages.values() if m.state == "dead").items())
+            )
 
     def cancel(self, tenant: str, evaluation: str, *, by: str, reason: str) -> tuple[Doorbell, ...]:
         """Record the wish, close what nobody works on, and end the evaluation where nobody works on it at all."""
@@ -162,23 +288,10 @@ class MemoryMailbox:
                 work.halt(e, s, by)
             return work.doorbells()
 
-    def reap(self, *, limit: int = 100) -> tuple[Doorbell, ...]:
-        """Make ready what is due, and ring again."""
-        with self._books.lock:
-            return tuple(bell for partition in range(self._books.partitions) for bell in self._reap(partition, limit))
-
     def depth(self, mailboxes: Iterable[str]) -> Mapping[str, Depth]:
         """Depth and age of each mailbox."""
         with self._books.lock:
             return {mailbox: self._depth(mailbox) for mailbox in mailboxes}
-
-    def _opened(self, work: Work, acceptance: Acceptance) -> SessionBook:
-        tenant, name = acceptance.message.tenant, acceptance.message.session
-        s = SessionBook(tenant, name, created=work.now, updated=work.now)
-        work.append(s, acceptance.actor, SessionOpened(tenant=tenant, session=name))
-        self._books.sessions[tenant, name] = s
-        self._books.tombstones.pop((tenant, name), None)
-        return s
 
     def _extend(self, work: Work, receipt: Receipt) -> Standing:
         m = self._newest(receipt)
@@ -186,25 +299,6 @@ class MemoryMailbox:
             return "stale"
         work.hold(m, "extend")
         return "cancelled" if work.evaluation_of(m).stopping else "held"
-
-    def _reap(self, partition: int, limit: int) -> tuple[Doorbell, ...]:
-        work = Work(self._books)
-        owed = [
-            (m.due, name)
-            for (place, name), m in self._books.messages.items()
-            if place == partition and m.due is not None and m.due <= work.now
-        ]
-        for due, name in sorted(owed)[:limit]:
-            m = self._books.messages[partition, name]
-            if m.due != due:
-                continue
-            e = work.evaluation_of(m)
-            if m.state == "leased" and e.stopping:
-                work.close(m, "cancel")
-                work.halt(e, work.session_of(m), "reaper")
-            else:
-                work.ring(m, m.rings + 1 if m.state == "ready" else 1)
-        return work.doorbells()
 
     def _depth(self, mailbox: str) -> Depth:
         here = [m for m in self._books.messages.values() if m.sent.mailbox == mailbox]
@@ -216,6 +310,11 @@ class MemoryMailbox:
             dead=len(since["dead"]),
             age=now - min(since["ready"], default=now),
         )
+
+    def _at(self, address: Address) -> MessageBook | None:
+        m = self._books.message(address.session, address.message)
+        mine = m is not None and (m.sent.tenant, m.sent.session) == (address.tenant, address.session)
+        return m if mine else None
 
     def _newest(self, receipt: Receipt) -> MessageBook | None:
         m = self._books.message(receipt.address.session, receipt.address.message)
@@ -232,3 +331,19 @@ class MemoryMailbox:
 
 def _exhausted(m: MessageBook, tried: int) -> str:
     return f"{tried} deliveries did not end it (max_retries {m.sent.max_retries})"
+
+
+def _peeked(m: MessageBook) -> Peeked:
+    return Peeked(
+        sent=structs.replace(m.sent, reads=m.reads),
+        state=m.state,
+        since=m.since,
+        deliveries=m.deliveries,
+        pardoned=m.pardoned,
+        epoch=m.epoch,
+        owner=m.owner,
+        claimed_at=m.claimed_at,
+        reason=m.reason,
+        error=m.error,
+        traceback=m.traceback,
+    )

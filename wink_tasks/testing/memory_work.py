@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from wink_tasks.core.delivery import TABLE, Command, Message, State, ring_pause
+from wink_tasks.core.delivery import RING_AGAIN, TABLE, Command, Lane, Message, State, on_its_last, ring_pause
 from wink_tasks.core.events import (
     AnyEvent,
+    Changed,
     EvaluationCancelled,
     EvaluationFailed,
+    EvaluationPaused,
+    EvaluationResumed,
     Recorded,
     StepDied,
+    StepRevived,
 )
+from wink_tasks.core.ids import outcome_id
 from wink_tasks.ports.ledger import Status
-from wink_tasks.ports.mailbox import Address, Claimed, Doorbell, Receipt
+from wink_tasks.ports.mailbox import Address, Claimed, Doorbell, Effect, Receipt, Reopening
 from wink_tasks.testing.memory_books import Books, EvaluationBook, MessageBook, SessionBook
 
 OPEN = ("ready", "delayed", "leased")
@@ -43,6 +48,13 @@ class Work:
         """The messages that became ready, in order."""
         return list(self._bells)
 
+    def opened(self, tenant: str, name: str) -> SessionBook:
+        """A session that nobody has written to."""
+        s = SessionBook(tenant, name, created=self.now, updated=self.now)
+        self.books.sessions[tenant, name] = s
+        self.books.tombstones.pop((tenant, name), None)
+        return s
+
     def append(self, s: SessionBook, actor: str, event: AnyEvent) -> int:
         """Record an event; its sequence number."""
         s.updated = self.now
@@ -69,9 +81,23 @@ class Work:
 
     def ring(self, m: MessageBook, rings: int) -> None:
         """Make a message ready, and have its doorbell rung for the `rings`-th time."""
-        m.rings = rings
-        self._at(m, "ready", self.now + ring_pause(rings))
+        m.rings, m.bell = rings, round(self.now + len(self._bells) / 1e6, 6)
+        m.rung = m.bell if rings == 1 else m.rung
+        self._at(m, "ready", None)
+        m.again = round(self.now + ring_pause(rings), 3)
         self._bells.append(m)
+        self.books.lanes.setdefault(self.books.lane(m), Lane())
+
+    def arrive(self, m: MessageBook) -> None:
+        """One of a message's bells has arrived."""
+        name = self.books.lane(m)
+        lane = self.books.lanes[name]
+        answers = self.books.probing.get(name) == m.sent.id
+        passed = max(lane.passed, lane.probed if answers and self.now - lane.probed <= RING_AGAIN else m.rung)
+        if answers:
+            del self.books.probing[name]
+            lane = structs.replace(lane, probes=0)
+        self.books.lanes[name] = structs.replace(lane, passed=passed, claimed=self.now)
 
     def delay(self, m: MessageBook, seconds: float) -> None:
         """Hide a message."""
@@ -84,6 +110,7 @@ class Work:
     def lease(self, m: MessageBook, owner: str, nonce: str) -> None:
         """Give a message to a claimer."""
         e = self.evaluation_of(m)
+        m.claimed_at = m.claimed_at or self.now
         m.epoch, m.deliveries, m.owner, m.nonce = m.epoch + 1, m.deliveries + 1, owner, nonce
         self.hold(m, "claim")
         if not e.ended_seq:
@@ -103,12 +130,14 @@ class Work:
         self._at(m, TABLE[m.state][command], None)
         self.evaluation_of(m).open.discard(m.sent.id)
 
-    def finish(self, e: EvaluationBook, s: SessionBook, status: Status) -> None:
+    def finish(self, e: EvaluationBook, s: SessionBook, status: Status, died: str = "") -> None:
         """Close what is open, make the outcome, and let the next evaluation of the session begin."""
+        e.died = died
         e.status, e.ended_seq, e.ended_at = status, len(s.ledger), self.now
         for m in self._owed(e):
             self.close(m, "cancel")
-        self.place(self.create(e.outcome, also=e.ended_seq))
+        outcome = structs.replace(e.outcome, id=outcome_id(e.id, e.resumed)) if e.resumed else e.outcome
+        self.place(self.create(outcome, also=e.ended_seq))
         if s.current != e.id:
             s.waiting.remove(e.id)
             return
@@ -129,16 +158,20 @@ class Work:
             self.append(s, actor, EvaluationCancelled(evaluation=e.id, reason=e.reason))
             self.finish(e, s, "REVOKED")
 
-    def bury(self, m: MessageBook, reason: str, error: str, actor: str) -> None:
-        """Make a dead letter: a dead call counts as answered, a dead turn ends its evaluation."""
+    def bury(self, m: MessageBook, reason: str, error: str, actor: str, code: str = "", *, final: bool = False) -> None:
+        """Make a dead letter: a dead call counts as answered, a dead turn or task ends its evaluation.
+
+        `code` is an error class for an end that DeadLetteredError would not describe; nothing resumes a `final` one.
+        """
         e, s = self.evaluation_of(m), self.session_of(m)
         self._at(m, TABLE[m.state]["bury"], None)
-        m.error = error
+        m.reason, m.error = reason, error
         e.open.discard(m.sent.id)
         e.dead.append(m.sent.id)
         if e.ended_seq:
             return
-        died = StepDied(evaluation=e.id, message=m.sent.id, reason=reason, error=error, call=m.sent.call or None)
+        call = m.sent.call or None
+        died = StepDied(evaluation=e.id, message=m.sent.id, reason=reason, error=error, call=call, code=code)
         self.append(s, actor, died)
         if e.stopping:
             self.halt(e, s, actor)
@@ -146,23 +179,94 @@ class Work:
             self.wake(self.books.message(s.id, m.sent.wakes))
         else:
             why = f"{m.sent.id} is a dead letter: {reason}" + (f"; last error: {error}" if error else "")
-            self.append(s, actor, EvaluationFailed(evaluation=e.id, code="DeadLetteredError", message=why))
-            self.finish(e, s, "FAILURE")
+            self.append(s, actor, EvaluationFailed(evaluation=e.id, code=code or "DeadLetteredError", message=why))
+            self.finish(e, s, "FAILURE", "" if final else m.sent.id)
+
+    def pause(self, e: EvaluationBook, s: SessionBook, m: MessageBook, why: str) -> None:
+        """A message is held back: its evaluation's clock stands still, if it does not already."""
+        if e.paused or e.ended_seq or e.stopping:
+            return
+        self.append(s, m.owner, EvaluationPaused(evaluation=e.id, reason=why))
+        e.paused, e.paused_at = m.sent.id, self.now
+
+    def resume(
+        self, e: EvaluationBook, s: SessionBook, actor: str, since: float, changed: Changed | None = None
+    ) -> float:
+        """Let the clock of an evaluation run on that stood still since `since`; for how many seconds it did."""
+        seconds = round(self.now - since, 3)
+        self.append(s, actor, EvaluationResumed(evaluation=e.id, seconds=seconds, changed=changed))
+        e.started_at = round(e.started_at + seconds, 3)
+        e.paused = ""
+        return seconds
+
+    def revive(self, m: MessageBook, by: str) -> Effect:
+        """Try a dead letter again, or close it where that would change nothing."""
+        e, s = self.evaluation_of(m), self.session_of(m)
+        moot = self._moot(m, e)
+        if moot == "early":
+            return moot
+        e.dead.remove(m.sent.id)
+        if moot is not None:
+            self._at(m, "done", None)
+            return moot
+        self.append(s, by, StepRevived(evaluation=e.id, message=m.sent.id, by=by))
+        m.pardoned, m.nonce, m.owner = m.deliveries, "", ""
+        if m.sent.kind != "outcome":
+            seconds = self.resume(e, s, by, e.ended_at)
+            e.resumed += 1
+            e.ended_seq, e.ended_at, e.died, e.first = 0, 0.0, "", m.sent.id
+            e.open.add(m.sent.id)
+            if s.current:
+                e.status, m.needs = "WAITING", 1
+                s.waiting.append(e.id)
+                self._at(m, "delayed", None if m.sent.limit_at is None else m.sent.limit_at + seconds)
+                return "waiting"
+            e.status, s.current = "STARTED", e.id
+        e.open.add(m.sent.id)
+        self.ring(m, 1)
+        return "ready"
+
+    def reopen(self, e: EvaluationBook, s: SessionBook, reopening: Reopening) -> None:
+        """Let an evaluation go on that failed, with a new message."""
+        letter = self.books.message(s.id, e.died)
+        if letter is not None and letter.state == "dead":
+            e.dead.remove(e.died)
+            self._at(letter, "done", None)
+        self.resume(e, s, reopening.by, e.ended_at, reopening.changed)
+        e.resumed, e.outcome, e.status = e.resumed + 1, reopening.outcome, "STARTED"
+        e.ended_seq, e.ended_at, e.died, e.first = 0, 0.0, "", reopening.message.id
+        s.current = e.id
+        self.place(self.create(reopening.message))
+
+    def _moot(self, m: MessageBook, e: EvaluationBook) -> Effect | None:
+        """Why a dead letter is not tried again; None where it is."""
+        if m.sent.kind == "call":
+            return "answered"
+        if m.sent.kind == "outcome":
+            newest = e.ended_seq and m.sent.id == outcome_id(e.id, e.resumed)
+            return None if newest else "ended"
+        if e.died != m.sent.id:
+            return "ended"
+        return "early" if e.open else None
 
     def hand(self, m: MessageBook, after: int | None, before: int | None = None) -> Claimed:
         """A message for its claimer, with the events after `after` and before `before`."""
         e, s = self.evaluation_of(m), self.session_of(m)
-        reads = m.reads if m.sent.kind == "turn" else (e.accepted_seq, *m.reads)
+        reads = (e.accepted_seq, *m.reads) if m.sent.kind in ("call", "outcome") else m.reads
         return Claimed(
             receipt=Receipt(Address(m.sent.tenant, m.sent.session, m.sent.id), m.epoch, m.nonce),
             message=structs.replace(m.sent, reads=m.reads),
             deliveries=m.deliveries,
-            started_at=e.started_at,
+            pardoned=m.pardoned,
+            last=on_its_last(m.deliveries, m.pardoned, m.lost, m.sent.max_retries),
+            started_at=round(e.started_at + (self.now - e.paused_at if e.paused else 0.0), 3),
             cancelled=e.stopping,
             head=len(s.ledger),
             opened_at=s.created,
-            tail=() if after is None else tuple(s.ledger[after : None if before is None else before - 1]),
+            tail=() if after is None else tuple(s.ledger[max(after, s.base) : None if before is None else before - 1]),
             read=tuple(s.ledger[seq - 1] for seq in reads),
+            paused=e.paused == m.sent.id,
+            checkpoint=m.checkpoint,
         )
 
     def _owed(self, e: EvaluationBook) -> list[MessageBook]:
@@ -172,4 +276,4 @@ class Work:
     def _at(self, m: MessageBook, state: State, due: float | None) -> None:
         if m.state != state:
             m.since = self.now
-        m.state, m.due = state, None if due is None else round(due, 3)
+        m.state, m.due, m.again = state, None if due is None else round(due, 3), None

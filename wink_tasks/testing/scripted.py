@@ -76,7 +76,7 @@ class ScriptedProvider:
         return script[made]
 
 
-class _Everywhere(Mapping[str, Callable[[], Provider]]):
+class Everywhere(Mapping[str, Callable[[], Provider]]):
     """One provider under every name."""
 
     def __init__(self, provider: Provider) -> None:
@@ -119,13 +119,14 @@ def scripted(
     """Within it, `.delay()` of the application's prompts runs at once, in memory.
 
     A script is a list of moves (`call`, `answer`, `calls`, an error to raise) or a function of the request. `resources`
-    replace the application's. Time stands still but for `clock.advance`, and where a run waits for it in `get()`.
+    replace the application's of the same types. Time stands still but for `clock.advance`, and where a run waits for it
+    in `get()`.
     """
     clock = FakeClock()
     provider = ScriptedProvider({prompt.name: script for prompt, script in scripts.items()})
     choices: dict[str, Any] = {} if resources is None else {"resources": resources}
     with wink.in_memory(
-        providers=_Everywhere(provider), clock=clock, draw=lambda: 0.5, pass_time=clock.advance, **choices
+        providers=Everywhere(provider), clock=clock, draw=lambda: 0.5, pass_time=clock.advance, **choices
     ):
         yield Scripted(provider, clock)
 

@@ -129,7 +129,7 @@ def test_demo_reviews_a_folder_and_leaves_its_ledger_and_nothing_else(site: Site
     document = json.loads(out)
     found = {(one["file"], one["line"], one["severity"]) for one in document["review"]["findings"]}
     assert ("a.py", 2, "high") in found
-    assert document["usage"]["requests"] == 3
+    assert document["usage"]["requests"] == 4
     lines = err.splitlines()
     assert lines[0].startswith("The reviewer is a set of rules, not a language model.")
     assert any("read_file(" in line and "returned" in line for line in lines)

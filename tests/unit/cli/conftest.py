@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 from wink_tasks import Budget, Wink
 from wink_tasks.cli import main
+from wink_tasks.testing import answer, call, scripted
+from wink_tasks.testing.scripted import Scripted
 
 
 class Sum(BaseModel):
@@ -102,3 +104,17 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def played(desk: Desk) -> Iterator[Scripted]:
+    script = [call(desk.add, a=1, b=2), answer(Sum(total=3))]
+    with scripted(desk.wink, {desk.total: script, desk.chat: lambda _: answer("[hello]")}) as scene:
+        yield scene
+
+
+@pytest.fixture
+def run_id(desk: Desk, played: Scripted) -> str:
+    run = desk.total.with_options(session="s1").delay("x")
+    assert run.get() == Sum(total=3)
+    return run.id

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from celery import Celery
 
-from tests.unit.cli.conftest import Command, Desk, Sum, desk_of
+from tests.unit.cli.conftest import Command, Desk, desk_of
 from wink_tasks import Wink
 from wink_tasks.ports.fleet import Worker
-from wink_tasks.testing import answer, call, scripted
+from wink_tasks.ports.pauses import Pause
 from wink_tasks.testing.scripted import Scripted
-
-
-@pytest.fixture
-def played(desk: Desk) -> Iterator[Scripted]:
-    script = [call(desk.add, a=1, b=2), answer(Sum(total=3))]
-    with scripted(desk.wink, {desk.total: script, desk.chat: lambda _: answer("[hello]")}) as scene:
-        yield scene
-
-
-@pytest.fixture
-def run_id(desk: Desk, played: Scripted) -> str:
-    run = desk.total.with_options(session="s1").delay("x")
-    assert run.get() == Sum(total=3)
-    return run.id
 
 
 def test_prompts_are_listed(desk: Desk, command: Command):
@@ -124,6 +111,43 @@ def test_a_run_is_shown_by_any_id_of_its_steps(desk: Desk, run_id: str, command:
     assert document["events"][-1]["event"]["type"] == "EvaluationSucceeded"
 
 
+def test_a_tool_alone_is_run_and_shown(desk: Desk, played: Scripted, command: Command):
+    printed = command("run", "add", "--param", "a=1", "--param", "b=2")
+    assert printed.code == 0
+    assert printed.out.splitlines()[1:] == [
+        "   0.00 s  accepted: desk.add(a=1, b=2)",
+        "   0.00 s  succeeded",
+        "3",
+    ]
+    run = desk.add.delay(a=1, b=3)
+    shown = command("runs", "show", run.id).out.splitlines()
+    assert shown[:2] == [f"Run {run.id} succeeded", f"Session {run.id} of tenant default"]
+    printed = command("run", "nope")
+    assert "no prompt, task or tool is called 'nope'; there are: desk.add, desk.chat, desk.total" in printed.err
+
+
+def test_tasks_are_listed(desk: Desk, command: Command):
+    @desk.wink.task(max_retries=0, deadline=30)
+    def sync(n: int, to: str = "x") -> int:
+        return n
+
+    listed = json.loads(command("tasks", "ls", "--json").out)
+    assert listed[1] == {
+        "name": "desk.sync",
+        "kind": "task",
+        "parameters": ["n", "to"],
+        "mailbox": "tools",
+        "max_retries": 0,
+        "deadline": 30,
+    }
+    printed = command("tasks", "ls")
+    assert printed.code == 0
+    assert [line.split() for line in printed.out.splitlines() if "desk." in line] == [
+        ["desk.add", "tool", "a,", "b", "tools", "3", "-"],
+        ["desk.sync", "task", "n,", "to", "tools", "0", "30"],
+    ]
+
+
 def test_a_run_is_cancelled(desk: Desk, played: Scripted, command: Command):
     run = desk.chat.with_options(countdown=60).delay("x")
     assert command("runs", "show", run.id).out.startswith(f"Run {run.id} turn {run.id} is delayed for 60 s more")
@@ -181,7 +205,8 @@ def test_doctor_names_what_is_missing(desk: Desk, played: Scripted, command: Com
 
 
 def test_doctor_of_an_installation_in_order(named: Callable[[Wink], str], command: Command):
-    wink = desk_of(Wink(Celery("desk", set_as_current=False), split_queues=True, redis_url="redis://unused/0")).wink
+    app = Celery("desk", set_as_current=False, broker="memory://", backend="cache+memory://")
+    wink = desk_of(Wink(app, split_queues=True, redis_url="redis://unused/0")).wink
     named(wink)
     with wink.in_memory() as house:
         printed = command("doctor")
@@ -195,7 +220,8 @@ def test_doctor_of_an_installation_in_order(named: Callable[[Wink], str], comman
             mailboxes=("tools", "turns"),
             prompts=("desk.chat", "desk.total"),
         )
-        house.store.fleet.beat(worker, lifetime=60, term=60)
+        house.store.fleet.beat(worker, every=12, term=1)
+        house.store.pauses.pause(Pause(subject="prompt", name="desk.total", by="ann", at=1.0))
         printed = command("doctor", "--json")
     document = json.loads(printed.out)
     assert (printed.code, document["healthy"]) == (0, True)
@@ -204,6 +230,29 @@ def test_doctor_of_an_installation_in_order(named: Callable[[Wink], str], comman
         "what": "ledgers are in memory://, from WINK_REDIS_URL",
         "way_out": "",
     }
+    said = [one["what"] for one in document["findings"]]
+    assert "prompt 'desk.total' is paused by ann" in said
+    assert "the broker is memory://:**@localhost//" in said
+    assert any(one.startswith("results are in memory://") for one in said)
+    assert "clocks agree within 1 s" in said
+
+
+def test_doctor_of_an_app_whose_broker_is_away(named: Callable[[Wink], str], command: Command):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"redis://:secret@127.0.0.1:{nobody.getsockname()[1]}/0"
+        wink = Wink(Celery("desk", set_as_current=False, broker=address))
+        named(wink)
+        with wink.in_memory():
+            printed = command("doctor", "--json")
+    found = {one["what"].partition(" (")[0]: one for one in json.loads(printed.out)["findings"]}
+    assert printed.code == 1
+    assert found[f"the broker {address.replace('secret', '**')} does not answer"]["level"] == "error"
+    assert (
+        found["ledgers share their Redis with Celery: its queues or results may fill the memory"]["level"] == "warning"
+    )
+    assert "no result backend: get() asks the ledger; chords need one" in found
+    assert "secret" not in printed.out
 
 
 def test_the_application_may_be_in_the_current_folder(
@@ -217,3 +266,10 @@ def test_the_application_may_be_in_the_current_folder(
     printed = command("prompts", "ls")
     assert printed.code == 2
     assert printed.err.startswith("wink: the application is named as package.module:wink (--app, or WINK_APP)")
+
+
+def test_what_the_app_includes_but_cannot_be_imported_is_named(named: Callable[[Wink], str], command: Command):
+    named(Wink(Celery("desk", set_as_current=False, include=["no_such_agents"])))
+    printed = command("prompts", "ls")
+    assert printed.code == 2
+    assert "names or discovers cannot be imported: No module named 'no_such_agents'" in printed.err

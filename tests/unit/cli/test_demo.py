@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.unit.cli.conftest import Command
-from wink_tasks.cli.demo import SAMPLE, checked_folder
+from wink_tasks.cli.demo import SAMPLE, checked_folder, report
+from wink_tasks.examples.code_review import Review, review, wink
+from wink_tasks.testing import answer, scripted
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +47,11 @@ def test_what_cannot_be_reviewed_is_one_error_and_nothing_starts(
 def test_a_folder_with_python_files_is_taken_by_its_absolute_path(nowhere: Path):
     assert checked_folder(Path()) == nowhere.resolve()
     assert checked_folder(SAMPLE) == SAMPLE.resolve()
+
+
+def test_a_review_of_which_the_model_recorded_nothing_is_shown_all_the_same(command: Command):
+    told = StringIO()
+    with scripted(wink, {review: [answer(Review(summary="fine", findings=[], files_read=[]))]}):
+        report(review.delay("."), Console(file=told), url="redis://nowhere", seconds=1.5, as_json=False)
+    assert "fine" in told.getvalue()
+    assert "The report is" not in told.getvalue()

@@ -64,3 +64,10 @@ def test_what_to_try_next_are_commands_as_they_must_be_typed(monkeypatch: pytest
 def test_version(command: Command):
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", command("version").out)
     assert command("version", "--json").out.startswith('{\n  "version": "')
+
+
+def test_an_id_is_not_broken_over_lines(capsys: pytest.CaptureFixture[str]):
+    name = "1e39ff74-ca60-46cf-a0ff-6ff11c7dba77"
+    print_table(console(), ("id", "reason", "error"), [(name, "r" * 100, "e " * 100)])
+    assert name in capsys.readouterr().out
+    print_table(console(), ("id",), [])

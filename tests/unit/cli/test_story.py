@@ -8,6 +8,7 @@ from wink_tasks.core.events import (
     AnyEvent,
     Call,
     CancelRequested,
+    Dispatched,
     EvaluationAccepted,
     EvaluationCancelled,
     EvaluationFailed,
@@ -17,6 +18,7 @@ from wink_tasks.core.events import (
     OutputRejected,
     Recorded,
     SessionOpened,
+    SliceSeeded,
     StepDied,
     Terms,
     ToolFailed,
@@ -55,6 +57,13 @@ def texts(*events: AnyEvent) -> list[str]:
     return [told.text for told in tell(recorded(*events))]
 
 
+def test_a_durable_task_has_no_turns_to_count():
+    sync = EvaluationAccepted(evaluation="r1", prompt="desk.sync", digest="d", params={"n": 1}, terms=Terms(models=()))
+    [told, *_, last] = list(tell(recorded(sync, EvaluationSucceeded(evaluation="r1", output=2))))
+    assert (told.text, last.text) == ("accepted: desk.sync(n=1)", "succeeded")
+    assert standing(told.state, seconds=1.25, now=0) == "1.2 s"
+
+
 def test_a_run_from_its_session_to_its_success():
     returned = ToolReturned(evaluation="r1", turn=1, call="c1", tool="add", value={"sum": 3}, seconds=0.5)
     failed = ToolFailed(evaluation="r1", turn=1, call="c2", tool="add", kind="tool_error", message="no", seconds=0.1)
@@ -89,10 +98,20 @@ def test_a_run_from_its_session_to_its_success():
             StepDied(evaluation="r1", message="r1~turn2", reason="out of retries", error="OSError: x"),
             "step r1~turn2 died: out of retries (OSError: x)",
         ),
+        (Dispatched(name="proj.plans.Step", data={"name": "a"}), 'Step was dispatched: {"name":"a"}'),
+        (SliceSeeded(slice="proj.plans.Plan", values=(1, 2)), "slice Plan was given 2 values"),
     ],
 )
 def test_what_ends_or_disturbs_a_run(event: AnyEvent, text: str):
     assert texts(ACCEPTED, STARTED, event)[-1] == text
+
+
+def test_an_event_of_a_tool_changes_nothing_of_its_run_and_is_shortened():
+    dispatched = Dispatched(name="proj.plans.Step", data={"name": "a" * 200}, evaluation="r1")
+    seeded = SliceSeeded(slice="proj.plans.Plan", values=(), evaluation="r1")
+    *_, before, told, last = tell(recorded(ACCEPTED, STARTED, dispatched, seeded))
+    assert before.state == told.state == last.state
+    assert told.text == f'Step was dispatched: {{"name":"{"a" * 90}…'
 
 
 @pytest.mark.parametrize(

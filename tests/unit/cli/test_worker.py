@@ -25,6 +25,26 @@ def test_what_a_worker_serves(desk: Desk):
     assert mailboxes(desk.wink, turns=False, tools=False) == ["celery", "tools", "turns"]
 
 
+def test_durable_tasks_are_served_with_the_tools(desk: Desk):
+    @desk.wink.task(queue="slow")
+    def sync(n: int) -> int:
+        return n
+
+    assert mailboxes(desk.wink, turns=False, tools=True) == ["slow", "tools"]
+    assert mailboxes(desk.wink, turns=True, tools=False) == ["turns"]
+
+
+def test_an_inline_tool_alone_runs_where_turns_do(desk: Desk):
+    @desk.wink.tool(inline=True)
+    def near(n: int) -> int:
+        """Be near."""
+        return n
+
+    registry = desk.wink.registry
+    assert registry.mailbox(registry.tasks["desk.near"]) == "turns"
+    assert registry.mailbox(registry.tasks["desk.add"]) == "tools"
+
+
 def test_without_a_prompt_there_are_no_turns_to_serve():
     wink = Wink(Celery("empty", set_as_current=False))
     assert mailboxes(wink, turns=False, tools=False) == ["celery"]
@@ -57,6 +77,13 @@ def test_a_worker_serves_one_kind(desk: Desk, command: Command, options: tuple[s
         2,
         "wink: --turns, --tools and -Q exclude each other: a worker serves one of them\n",
     )
+
+
+def test_a_green_pool_is_started_by_celery(named: Callable[[Wink], str], command: Command):
+    named(desk_of(Wink(Celery("desk", set_as_current=False))).wink)
+    printed = command("worker", "-P", "gevent")
+    assert printed.code == 2
+    assert "celery -A workers worker -P gevent" in printed.err
 
 
 @pytest.mark.parametrize("options", [("--turns",), ("--turns", "-c", "2"), ("-Q", "x", "-P", "solo")])

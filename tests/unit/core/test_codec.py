@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wink_tasks.core.codec import VERSION, decode_event, encode
-from wink_tasks.core.errors import LedgerFormatError
+from wink_tasks.core.errors import LedgerFormatError, ValueInvalidError
 from wink_tasks.core.events import EvaluationCancelled, SessionOpened
 
 OPENED = SessionOpened(tenant="t", session="s")
@@ -47,3 +47,8 @@ def test_what_is_no_event_is_refused_and_shown(data: bytes, upcasters: Any) -> N
     with pytest.raises(LedgerFormatError, match="not an event of format version 1") as caught:
         decode_event(data, 1, upcasters)
     assert repr(data) in str(caught.value)
+
+
+def test_what_json_does_not_have_is_named() -> None:
+    with pytest.raises(ValueInvalidError, match=r"dict is not JSON: Encoding objects of type object"):
+        encode({"a": object()})

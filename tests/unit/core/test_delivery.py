@@ -25,7 +25,7 @@ def test_the_table_knows_every_state_and_leads_to_no_other() -> None:
 
 def test_every_command_does_something_and_what_is_closed_stays_closed() -> None:
     assert {command for moves in TABLE.values() for command in moves} == set(get_args(Command)) - {"send"}
-    assert TABLE["done"] == TABLE["dead"] == {}
+    assert (TABLE["done"], TABLE["dead"]) == ({}, {"revive": "ready"})
     assert all("cancel" in TABLE[state] and "bury" in TABLE[state] for state in ("ready", "delayed", "leased"))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from wink_tasks.core.errors import EvaluationFailedError, IllegalTransitionError
 from wink_tasks.core.evaluation import (
+    DEATHS,
     CallModel,
     CallTools,
     EvaluationState,
@@ -20,15 +21,20 @@ from wink_tasks.core.evaluation import (
 from wink_tasks.core.events import (
     Call,
     CancelRequested,
+    Changed,
     EvaluationAccepted,
     EvaluationCancelled,
     EvaluationFailed,
+    EvaluationPaused,
+    EvaluationResumed,
     EvaluationStarted,
     EvaluationSucceeded,
     ModelResponded,
     OutputRejected,
+    PromptChanged,
     SessionOpened,
     StepDied,
+    StepRevived,
     Terms,
     ToolFailed,
     ToolReturned,
@@ -186,7 +192,8 @@ def test_in_every_phase_it_can_be_cancelled_fail_or_lose_a_step(state: Evaluatio
         EvaluationCancelled(evaluation="run", reason="no need"),
         EvaluationFailed(evaluation="run", code="X", message="why"),
     ):
-        assert advance(state, end) == msgspec.structs.replace(state, phase="ended", end=end)
+        stood = "asking" if state.phase == "calling" else state.phase
+        assert advance(state, end) == msgspec.structs.replace(state, phase="ended", stood=stood, end=end)
 
 
 @pytest.mark.parametrize(
@@ -220,3 +227,76 @@ def test_an_answer_to_a_call_that_is_not_open_is_refused(event: Any) -> None:
 def test_where_nothing_runs_there_is_nothing_to_decide(state: EvaluationState) -> None:
     with pytest.raises(IllegalTransitionError, match="there is nothing to decide"):
         decided(state)
+
+
+def test_a_deadline_in_seconds_does_not_count_what_stood_still() -> None:
+    terms = Terms(models=("m",), deadline=60.0)
+    state = msgspec.structs.replace(ASKING, terms=terms, deadline_at=100.0)
+    paused = advance(state, EvaluationPaused(evaluation="run", reason="too hot"))
+    assert isinstance(decide(paused, now=200.0, judge=judge), CallModel), "while it stands still"
+    resumed = advance(paused, EvaluationResumed(evaluation="run", seconds=150.0))
+    assert (resumed.paused, resumed.deadline_at, resumed.phase) == (False, 250.0, "asking")
+    assert isinstance(decide(resumed, now=249.0, judge=judge), CallModel)
+    assert isinstance(decide(resumed, now=250.0, judge=judge), Fail)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "deadline_at", "limit", "expected"),
+    [(60.0, None, 100.0, 110.0), (None, 100.0, 100.0, 100.0), (60.0, 105.0, 100.0, 105.0), (None, None, None, None)],
+)
+def test_an_absolute_deadline_stands_for_nobody(deadline: Any, deadline_at: Any, limit: Any, expected: Any) -> None:
+    terms = Terms(models=("m",), deadline=deadline, deadline_at=deadline_at)
+    state = msgspec.structs.replace(ASKING, terms=terms, deadline_at=limit)
+    assert advance(state, EvaluationResumed(evaluation="run", seconds=10.0)).deadline_at == expected
+
+
+def test_another_definition_is_gone_by_from_then_on() -> None:
+    changed = PromptChanged(evaluation="run", before="d", digest="e", version="2")
+    for state in (ACCEPTED, ASKING, CALLING, answered("bad")):
+        assert advance(state, changed) == msgspec.structs.replace(state, digest="e", version="2")
+
+
+@pytest.mark.parametrize("code", sorted(DEATHS))
+@pytest.mark.parametrize("state", [ACCEPTED, ASKING, CALLING, answered("bad")])
+def test_it_goes_on_after_it_failed_and_from_no_other_end(state: EvaluationState, code: str) -> None:
+    resumed = EvaluationResumed(evaluation="run", seconds=0.0)
+    dead = advance(state, EvaluationFailed(evaluation="run", code=code, message="why"))
+    assert advance(dead, StepRevived(evaluation="run", message="m", by="ann")) == dead
+    again = advance(dead, resumed)
+    phase = "asking" if state.phase == "calling" else state.phase
+    assert again == msgspec.structs.replace(state, phase=phase, pending=(), stood=phase)
+    for end in (
+        EvaluationCancelled(evaluation="run", reason="no need"),
+        EvaluationFailed(evaluation="run", code="ModelRefusedError", message="why"),
+        EvaluationFailed(evaluation="run", code="OutcomeUnknownError", message="why"),
+    ):
+        with pytest.raises(IllegalTransitionError, match="cannot be resumed"):
+            advance(advance(state, end), resumed)
+
+
+def test_what_failed_before_is_counted_anew_and_what_was_used_is_not() -> None:
+    tired = msgspec.structs.replace(ASKING, repairs=2, tool_failures=3, turns=4, usage=Usage(input_tokens=7))
+    failed = advance(tired, EvaluationFailed(evaluation="run", code="ToolFailedError", message="why"))
+    again = advance(failed, EvaluationResumed(evaluation="run", seconds=1.0))
+    assert (again.phase, again.repairs, again.tool_failures) == ("asking", 0, 0)
+    assert (again.turns, again.usage) == (4, Usage(input_tokens=7))
+
+
+def test_it_goes_on_by_other_terms() -> None:
+    terms = Terms(models=("m",), deadline=60.0, labels={"a": "b"})
+    state = msgspec.structs.replace(ASKING, terms=terms, deadline_at=100.0, model="m")
+    budget = Budget(total_tokens=9)
+    failed = advance(state, EvaluationFailed(evaluation="run", code="BudgetExceededError", message="why"))
+
+    def resumed(**changed: Any) -> EvaluationState:
+        return advance(failed, EvaluationResumed(evaluation="run", seconds=5.0, changed=Changed(**changed)))
+
+    assert resumed().terms == terms
+    assert (resumed(budget=budget).budget, resumed(budget=budget).terms.budget) == (budget, budget)
+    assert (resumed(models=("x", "y")).model, resumed(models=("x", "y")).terms.models) == ("x", ("x", "y"))
+    assert resumed(max_turns=3).terms.max_turns == 3
+    assert resumed(max_turns=3).deadline_at == 105.0
+    seconds, moment = resumed(deadline=30.0, deadline_at=230.0), resumed(deadline_at=230.0)
+    assert (seconds.deadline_at, seconds.terms.deadline, seconds.terms.deadline_at) == (230.0, 30.0, None)
+    assert (moment.deadline_at, moment.terms.deadline, moment.terms.deadline_at) == (230.0, None, 230.0)
+    assert seconds.terms.labels == {"a": "b"}

@@ -10,6 +10,8 @@ from wink_tasks.core.events import (
     Call,
     EvaluationAccepted,
     EvaluationCancelled,
+    EvaluationFailed,
+    EvaluationResumed,
     EvaluationStarted,
     EvaluationSucceeded,
     ModelResponded,
@@ -17,6 +19,7 @@ from wink_tasks.core.events import (
     Recorded,
     SessionOpened,
     StepDied,
+    StepRevived,
     Terms,
     ToolFailed,
     ToolReturned,
@@ -150,3 +153,18 @@ def test_a_record_names_its_evaluation() -> None:
     opened, record = recorded(*ASKED)[:2]
     assert record.evaluation == "run"
     assert opened.evaluation == ""
+
+
+def test_a_resumed_evaluation_is_open_again_and_has_two_ends() -> None:
+    dead = EvaluationFailed(evaluation="run", code="DeadLetteredError", message="m")
+    revived = StepRevived(evaluation="run", message="run~turn2", by="ann")
+    resumed = EvaluationResumed(evaluation="run", seconds=5.0)
+    ended = fold(SessionState(), recorded(*ASKED, dead, revived))
+    assert (list(ended.open), [one.id for one in ended.ended], ended.seq) == ([], ["run"], 6)
+    again = fold(ended, recorded(resumed, after=6))
+    assert (again.open["run"].phase, again.open["run"].pending) == ("asking", ())
+    assert again.transcript == ended.transcript, "the calls that were open are answered there already"
+    over = fold(again, recorded(EvaluationCancelled(evaluation="run", reason="no"), after=7))
+    assert [type(one.end) for one in over.ended] == [EvaluationFailed, EvaluationCancelled]
+    with pytest.raises(LedgerFormatError, match="'other'"):
+        fold(ended, recorded(EvaluationResumed(evaluation="other", seconds=0.0), after=6))

@@ -154,6 +154,36 @@ def test_annotations_resolve_when_they_are_needed(monkeypatch: pytest.MonkeyPatc
         signature.parameters.bind("3")
     with pytest.raises(UnresolvedAnnotationError):
         signature.returns()
+    assert not signature.takes(int)
     monkeypatch.setitem(globals(), "Later", int)
     assert signature.parameters.bind("3") == {"path": 3}
     assert signature.returns() is int
+
+
+class Unlike:
+    pass
+
+
+def test_what_can_never_be_a_resource_is_refused_at_once():
+    def then(then: Callable[[], int]) -> str:
+        """Doc."""
+        return str(then)
+
+    with pytest.raises(DeclarationError, match="field 'then' cannot be JSON") as caught:
+        Signature.of(then, "tool 'then'", bound=())
+    assert not isinstance(caught.value, UnresolvedAnnotationError)
+
+
+def test_a_class_may_be_bound_to_a_resource_later():
+    def uses(size: int, found: Unlike) -> str:
+        """Doc."""
+        return f"{found} {size}"
+
+    bound: list[type] = []
+    signature = Signature.of(uses, "tool 'uses'", bound=bound)
+    with pytest.raises(UnresolvedAnnotationError, match="'found' is a Unlike, which JSON cannot hold"):
+        _ = signature.parameters
+    bound.append(Unlike)
+    assert signature.takes(Unlike)
+    signature.reconsider()
+    assert (signature.resources, signature.parameters.names) == ({"found": Unlike}, ("size",))

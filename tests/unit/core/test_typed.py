@@ -208,3 +208,14 @@ def test_a_schema_of_objects_has_its_properties_at_the_root() -> None:
     assert "Node" in recursive["$defs"]
     assert object_schema(TypedJson(list[Node]).schema()) is None
     assert object_schema(TypedJson(int).schema()) is None
+
+
+def test_what_is_no_json_though_any_type_would_do() -> None:
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+    typed = TypedJson[Any](Any, "the result of t")
+    with pytest.raises(ValueInvalidError, match="can't decode byte 0xff"):
+        typed.dump(b"\xff")
+    with pytest.raises(ValueInvalidError, match="serialization depth exceeded"):
+        typed.dump(deep)

@@ -14,7 +14,7 @@ from wink_tasks.core.log import Log
 from wink_tasks.core.transcript import ModelSaid, ToolAnswered, UserSaid
 from wink_tasks.examples.code_review import tools
 from wink_tasks.examples.code_review.models import Review
-from wink_tasks.examples.code_review.workspace import Workspace
+from wink_tasks.examples.code_review.workspace import Reviewed
 from wink_tasks.ports.provider import Request, ToolSpec
 from wink_tasks.testing import tool_context
 
@@ -25,7 +25,7 @@ class Reviews:
     """One session in one workspace."""
 
     def __init__(self, workspace):
-        self.context = tool_context(resources={Workspace: workspace})
+        self.context = tool_context(resources={Reviewed: workspace})
         self.transcript = Log()
         self.responses = []
 
@@ -69,7 +69,7 @@ class Reviews:
 
 @pytest.fixture
 def sample():
-    return Reviews(Workspace.from_environment())
+    return Reviews(Reviewed.from_environment())
 
 
 def found(review):
@@ -114,13 +114,13 @@ def test_it_reads_before_it_judges_and_asks_for_several_files_at_once(sample):
 
 
 def test_the_same_code_gives_the_same_review(sample):
-    again = Reviews(sample.context.resources[Workspace])
+    again = Reviews(sample.context.resources[Reviewed])
     assert sample("Review the code in orders.") == again("Review the code in orders.")
 
 
 def test_without_a_question_for_security_only_the_grave_holes_are_told(sample):
     plain = found(sample("Review the code in orders."))
-    secure = found(Reviews(sample.context.resources[Workspace])("Review the code in orders. Look for security holes."))
+    secure = found(Reviews(sample.context.resources[Reviewed])("Review the code in orders. Look for security holes."))
     assert plain < secure
     assert ("orders/invoices.py", 17, "S602") in plain
     assert ("orders/payments.py", 32, "S101") in secure - plain
@@ -129,14 +129,14 @@ def test_without_a_question_for_security_only_the_grave_holes_are_told(sample):
 def test_another_folder_gives_another_review(tmp_path):
     (tmp_path / "security").mkdir()
     (tmp_path / "security" / "a.py").write_text("import os\nassert 1\n")
-    review = Reviews(Workspace.at(tmp_path))("Review the code in security.")
+    review = Reviews(Reviewed.at(tmp_path))("Review the code in security.")
     assert found(review) == {("security/a.py", 1, "F401")}
     assert review.files_read == ["security/a.py"]
 
 
 def test_sound_code_gives_no_findings(tmp_path):
     (tmp_path / "a.py").write_text("def add(a, b):\n    return a + b\n")
-    review = Reviews(Workspace.at(tmp_path))("Review the code in ..")
+    review = Reviews(Reviewed.at(tmp_path))("Review the code in ..")
     assert review.findings == []
     assert review.summary == "Findings: 0 (0 high, 0 medium, 0 low); files: 1 of . (2 lines)."
 
@@ -146,18 +146,18 @@ def test_one_file_can_be_reviewed(sample):
 
 
 def test_a_folder_without_python_is_reviewed_as_empty(tmp_path):
-    review = Reviews(Workspace.at(tmp_path))("Review the code in ..")
+    review = Reviews(Reviewed.at(tmp_path))("Review the code in ..")
     assert (review.findings, review.files_read) == ([], [])
     assert review.summary.startswith("Nothing was reviewed: no file below '.' matches")
     (tmp_path / "notes.md").write_text("x")
-    review = Reviews(Workspace.at(tmp_path))("Review the code in notes.md.")
+    review = Reviews(Reviewed.at(tmp_path))("Review the code in notes.md.")
     assert review.summary == "Nothing was reviewed: there is no Python file in notes.md."
 
 
 def test_files_that_cannot_be_read_are_named_and_skipped(tmp_path):
     (tmp_path / "a.py").write_bytes(b"\0")
     (tmp_path / "b.py").write_text("import os\n")
-    review = Reviews(Workspace.at(tmp_path))("Review everything.")
+    review = Reviews(Reviewed.at(tmp_path))("Review everything.")
     assert review.files_read == ["b.py"]
     assert found(review) == {("b.py", 1, "F401")}
     assert "a.py was skipped: 'a.py' is a binary file" in review.summary
@@ -165,7 +165,7 @@ def test_files_that_cannot_be_read_are_named_and_skipped(tmp_path):
 
 def test_a_long_file_is_only_linted(tmp_path):
     (tmp_path / "a.py").write_text("import os\n" + "eval = print\n" + "# a comment\n" * 9_000 + "return\nx = 1\n")
-    review = Reviews(Workspace.at(tmp_path))("Review everything.")
+    review = Reviews(Reviewed.at(tmp_path))("Review everything.")
     assert "a.py is too long to be read whole: it was only linted." in review.summary
     assert ("a.py", 1, "F401") in found(review)
     assert "unreachable" not in {each.rule for each in review.findings}
@@ -174,7 +174,7 @@ def test_a_long_file_is_only_linted(tmp_path):
 def test_at_most_forty_files_are_read(tmp_path):
     for number in range(offline.MOST_FILES + 1):
         (tmp_path / f"f{number:02}.py").write_text("import a, b, c\n" * 3)
-    review = Reviews(Workspace.at(tmp_path))("Review everything.")
+    review = Reviews(Reviewed.at(tmp_path))("Review everything.")
     assert len(review.files_read) == offline.MOST_FILES
     assert "Other files were not looked at: a review takes 40 files or 400000 characters" in review.summary
     assert len(review.findings) == offline.MOST_FINDINGS
@@ -184,7 +184,7 @@ def test_at_most_forty_files_are_read(tmp_path):
 def test_a_review_stops_reading_before_it_becomes_too_large(tmp_path):
     for number in range(9):
         (tmp_path / f"f{number}.py").write_text(("# " + "x" * 97 + "\n") * 900)
-    review = Reviews(Workspace.at(tmp_path))("Review everything.")
+    review = Reviews(Reviewed.at(tmp_path))("Review everything.")
     assert len(review.files_read) == 8
     assert "Other files were not looked at" in review.summary
 
@@ -204,3 +204,14 @@ def test_tokens_are_counted_as_the_transcript_grows(sample):
     assert sent == sorted(set(sent))
     assert all(response.usage.output_tokens > 0 for response in sample.responses)
     assert {(response.usage.requests, response.usage.cost_micros) for response in sample.responses} == {(1, 0)}
+
+
+def test_findings_that_cannot_be_recorded_are_told_all_the_same(sample, monkeypatch):
+    def record_findings(_, findings):
+        raise ToolError(f"the disk is full of {len(findings)}")
+
+    monkeypatch.setitem(TOOLS, "record_findings", record_findings)
+    review = sample("Review the code in orders/config.py.")
+    assert review.findings
+    assert review.summary.endswith(f" They were not recorded: the disk is full of {len(review.findings)}.")
+    assert [call.tool for call in sample.calls].count("record_findings") == 1

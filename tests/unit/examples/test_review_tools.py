@@ -10,7 +10,7 @@ import pytest
 from wink_tasks import CancelledError, ToolError
 from wink_tasks.examples.code_review import tools
 from wink_tasks.examples.code_review.models import Diagnostic, FileList, FileText
-from wink_tasks.examples.code_review.workspace import Workspace
+from wink_tasks.examples.code_review.workspace import Reviewed
 from wink_tasks.testing import tool_context
 
 
@@ -21,7 +21,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def ctx(root):
-    return tool_context(resources={Workspace: Workspace.at(root)})
+    return tool_context(resources={Reviewed: Reviewed.at(root)})
 
 
 def write(root, path, text=""):
@@ -72,7 +72,7 @@ def test_list_files_is_bounded(ctx, root):
 def test_list_files_stops_when_its_run_is_cancelled(ctx, root):
     write(root, "a.py")
     with pytest.raises(CancelledError):
-        tools.list_files(replace(ctx, _stopping=lambda: True))
+        tools.list_files(replace(ctx, _why=lambda: "cancelled"))
 
 
 def test_list_files_of_an_empty_a_missing_and_an_outer_folder(ctx, root):

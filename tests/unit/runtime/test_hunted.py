@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery._state import _task_stack
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry
 from msgspec import structs
 
 from tests.unit.runtime.conftest import NoProvider, Review, Shop
@@ -27,7 +27,7 @@ from wink_tasks import (
     ToolContext,
     ToolError,
 )
-from wink_tasks.adapters.celery import task_events
+from wink_tasks.adapters.celery.children import PoolChildren
 from wink_tasks.adapters.celery.task_events import TaskEvents
 from wink_tasks.core.codec import clean
 from wink_tasks.core.events import ToolFailed
@@ -165,7 +165,9 @@ def test_a_claim_after_a_cancel_starts_nothing(shop: Shop):
         house.store.mailbox.claim(address, task="shop.chat", owner="dead", after=None)
         run.cancel("no more")
         house.clock.advance(11)
-        assert house.steps.run(address, "shop.chat", serves=(), observer=NoObserver())
+        claimed = house.store.mailbox.claim(address, task="shop.chat", owner="w", after=None)
+        successor, end = house.steps._step(claimed, (), NoObserver(), first=True)
+        assert (successor, end.kind) == (None, "revoked")
         with pytest.raises(CancelledError, match="no more"):
             run.get()
         assert not kit.requests
@@ -297,21 +299,38 @@ def test_a_far_deadline_is_no_error(shop: Shop):
         shop.chat.with_options(deadline=float("inf"))
 
 
-def test_a_stranger_is_accepted_later_when_redis_is_away(shop: Shop):
+@contextmanager
+def adopting_while_redis_is_away(shop: Shop, broker: str):
     def away(*_):
         raise LedgerUnavailableError("away")
 
+    shop.app.conf.broker_url = broker
+    shop.app.conf.task_default_queue = "strangers"  # the memory of memory:// is everybody's
     task = shop.chat.task
     task.wink = SimpleNamespace(send=away)
-    task.push_request(called_directly=False, id="theirs", is_eager=False, retries=0, delivery_info={})
-    retried = []
-    task.retry = lambda **options: retried.append(options) or Retry("again")
+    sent = {"args": ["x"], "kwargs": {}, "delivery_info": {"exchange": "", "routing_key": "strangers"}}
+    task.push_request(called_directly=False, id="theirs", is_eager=False, retries=0, **sent)
     try:
-        with pytest.raises(Retry):
-            task.work("x")
+        yield task
     finally:
         task.pop_request()
-    assert retried[0]["max_retries"] is None
+
+
+def test_a_stranger_is_accepted_later_when_redis_is_away(shop: Shop):
+    with adopting_while_redis_is_away(shop, "memory://") as task, pytest.raises(Retry, match="in 5s"):
+        task.work("x")
+    with shop.app.connection_for_read() as connection, connection.SimpleQueue("strangers") as queue:
+        message = queue.get(timeout=1)
+        assert (message.headers["task"], message.headers["id"]) == ("shop.chat", "theirs")
+        assert message.headers["eta"]
+        assert message.payload[:2] == [["x"], {}]
+        message.ack()
+
+
+def test_a_stranger_stays_with_the_broker_when_redis_and_broker_are_away(shop: Shop):
+    with adopting_while_redis_is_away(shop, "redis://127.0.0.1:1/0") as task, pytest.raises(Reject) as rejected:
+        task.work("x")
+    assert rejected.value.requeue
 
 
 def test_a_doorbell_of_another_version_is_left_to_others(shop: Shop, caplog: pytest.LogCaptureFixture):
@@ -323,6 +342,18 @@ def test_a_doorbell_of_another_version_is_left_to_others(shop: Shop, caplog: pyt
     finally:
         task.pop_request()
     assert "doorbell theirs says what this version cannot read" in caplog.text
+
+
+@pytest.mark.parametrize("header", ["text", 5, [1], {}, {"version": "99"}, {"version": 1, "tenant": 5}])
+def test_a_header_that_is_no_doorbells_is_rejected(shop: Shop, header: object):
+    task = shop.chat.task
+    task.push_request(called_directly=False, wink=header, id="theirs")
+    try:
+        with pytest.raises(Reject, match="header wink of theirs is no doorbell's") as refused:
+            task.work()
+    finally:
+        task.pop_request()
+    assert refused.value.requeue is False
 
 
 def test_a_run_that_is_waited_for_too_long_says_so_also_behind_others(shop: Shop):
@@ -358,7 +389,9 @@ def test_parameters_that_are_no_utf8(shop: Shop):
         shop.chat.delay("\udc80")
 
 
-def test_the_end_of_a_run_is_sent_from_a_prefork_child_too(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+def test_a_child_sends_events_where_its_main_process_told_that_somebody_listens(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
     sent = []
 
     @contextmanager
@@ -366,15 +399,18 @@ def test_the_end_of_a_run_is_sent_from_a_prefork_child_too(shop: Shop, monkeypat
         yield SimpleNamespace(send=lambda kind, **fields: sent.append((hostname, kind, fields["uuid"])))
 
     monkeypatch.setattr(shop.app.events, "default_dispatcher", dispatcher)
-    monkeypatch.setattr(task_events, "current_process", lambda: SimpleNamespace(index=0))
-    events = TaskEvents(shop.app)
-    events.send("task-started", uuid="step")
-    events.run_ended("task-succeeded", uuid="run")
+    children = PoolChildren()
+    events = TaskEvents(shop.app, children)
+    events.send("task-started", uuid="nothing is shared, and the configuration says no")
+    children.share()
+    events.send("task-started", uuid="nobody listens")
+    children.tell_events(on=True)
+    events.run_ended("run", "shop.review", 1.0, output="fine")
     task = shop.note.task
     task.push_request(hostname="w@host")
     _task_stack.push(task)
     try:
-        events.run_ended("task-succeeded", uuid="other")
+        events.run_ended("other", "unknown.here", 1.0, output="fine")
     finally:
         _task_stack.pop()
         task.pop_request()

@@ -10,7 +10,7 @@ from tests.unit.runtime.conftest import Shop
 from tests.workers import eventually
 from wink_tasks.core.errors import LedgerUnavailableError
 from wink_tasks.ports.mailbox import Address, Claimed, Receipt
-from wink_tasks.runtime.keeper import Keeper
+from wink_tasks.runtime.keeper import LeaseKeeper
 from wink_tasks.runtime.stop import Stop
 from wink_tasks.testing import FakeClock, answer, scripted
 
@@ -43,7 +43,7 @@ def clock() -> FakeClock:
 
 def test_it_renews_until_the_step_ends(clock: FakeClock):
     store = Store()
-    keeper = Keeper(store, clock, every=1)
+    keeper = LeaseKeeper(store, clock, every=1)
     keeper.renew()
     keeper.hold(receipt("m"), limit=10, stop=Stop())
     keeper.renew()
@@ -57,32 +57,32 @@ def test_it_renews_until_the_step_ends(clock: FakeClock):
     assert len(store.asked) == 1
 
 
-@pytest.mark.parametrize(("standing", "held"), [("stale", 0), ("cancelled", 1)])
-def test_it_stops_what_should_not_go_on(clock: FakeClock, standing: str, held: int):
+@pytest.mark.parametrize(("standing", "why", "held"), [("stale", "lost", 0), ("cancelled", "cancelled", 1)])
+def test_it_stops_what_should_not_go_on(clock: FakeClock, standing: str, why: str, held: int):
     stop = Stop()
-    keeper = Keeper(Store(standing), clock, every=1)
+    keeper = LeaseKeeper(Store(standing), clock, every=1)
     keeper.hold(receipt("m"), limit=10, stop=stop)
     keeper.renew()
-    assert (stop.is_set, stop.cancelled) == (True, standing == "cancelled")
+    assert (stop.why, stop.cancelled) == (why, standing == "cancelled")
     assert len(keeper.held()) == held
 
 
 def test_a_stuck_step_loses_its_lease_at_its_limit(clock: FakeClock):
     store, stuck, fine = Store(), Stop(), Stop()
-    keeper = Keeper(store, clock, every=1)
+    keeper = LeaseKeeper(store, clock, every=1)
     keeper.hold(receipt("stuck"), limit=10, stop=stuck)
     keeper.hold(receipt("fine"), limit=20, stop=fine)
     clock.advance(10)
     keeper.renew()
     assert store.asked == [[receipt("fine")]]
-    assert (stuck.is_set, stuck.cancelled, fine.is_set) == (True, False, False)
+    assert (stuck.why, fine.why) == ("limit", None)
     assert keeper.held() == (receipt("fine"),)
 
 
 def test_its_thread_goes_on_when_the_store_was_away(clock: FakeClock, caplog: pytest.LogCaptureFixture):
     store = Store()
     store.away = True
-    keeper = Keeper(store, clock, every=0.001)
+    keeper = LeaseKeeper(store, clock, every=0.001)
     keeper.stop()
     keeper.hold(receipt("m"), limit=1000, stop=Stop())
     keeper.start()
@@ -117,9 +117,21 @@ def test_two_claims_of_one_message_in_one_process_are_told_apart(clock: FakeCloc
             return ["held" if one.epoch == 2 else "stale" for one in receipts]
 
     zombie, newest = Stop(), Stop()
-    keeper = Keeper(Fencing(), clock, every=1)
+    keeper = LeaseKeeper(Fencing(), clock, every=1)
     keeper.hold(receipt("m", epoch=1), limit=10, stop=zombie)
     keeper.hold(receipt("m", epoch=2), limit=10, stop=newest)
     keeper.renew()
     assert (zombie.is_set, newest.is_set) == (True, False)
     assert keeper.held() == (receipt("m", epoch=2),)
+
+
+def test_the_steps_of_one_evaluation_are_cancelled_at_once(clock: FakeClock):
+    mine, call, other = Stop(), Stop(), Stop()
+    keeper = LeaseKeeper(Store(), clock, every=1000)
+    keeper.hold(receipt("run"), limit=10, stop=mine)
+    keeper.hold(receipt("run~turn1.call0"), limit=10, stop=call)
+    keeper.hold(receipt("runner"), limit=10, stop=other)
+    assert keeper.cancel("run") == 2
+    assert (mine.why, call.why, other.why) == ("cancelled", "cancelled", None)
+    assert keeper.cancel("unknown") == 0
+    assert len(keeper.held()) == 3

@@ -10,10 +10,9 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from celery import signals
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 
 from tests.unit.runtime.conftest import NoProvider, Review, Shop
-from tests.workers import eventually
 from wink_tasks import (
     CancelledError,
     ConfigurationError,
@@ -25,8 +24,8 @@ from wink_tasks import (
     RunTimeoutError,
     SessionExpiredError,
     ToolError,
-    UnsupportedError,
 )
+from wink_tasks.adapters.celery.children import PoolChildren
 from wink_tasks.adapters.celery.ringer import address_in, header
 from wink_tasks.adapters.celery.task_events import TaskEvents
 from wink_tasks.adapters.celery.worker import attach
@@ -107,9 +106,23 @@ def test_explaining_what_is_ready_and_failed(shop: Shop):
         assert f"turn {run.id} is ready, but no live worker serves mailbox 'celery'" in run.explain()
 
 
+def test_a_doorbell_of_a_worker_that_ends_is_for_another_one(shop: Shop):
+    task = shop.review.task
+    task.wink = SimpleNamespace(steps=lambda: SimpleNamespace(closing=True))
+    task.push_request(wink=header(Address("t", "s", "m")), called_directly=False)
+    try:
+        with pytest.raises(Reject) as caught:
+            task.work()
+        assert caught.value.requeue
+    finally:
+        task.pop_request()
+
+
 def test_a_doorbell_while_redis_is_away_is_left(shop: Shop, caplog: pytest.LogCaptureFixture):
     class Away:
         """No store."""
+
+        closing = False
 
         def run(self, *args, **kwargs):
             raise LedgerUnavailableError("away")
@@ -126,18 +139,20 @@ def test_a_doorbell_while_redis_is_away_is_left(shop: Shop, caplog: pytest.LogCa
     assert "step m is left to be delivered again: away" in caplog.text
 
 
-def test_a_tool_without_a_run_is_refused(shop: Shop):
+def test_a_tool_of_which_only_celery_knows_is_adopted_as_a_run(shop: Shop):
     task = shop.note.task
-    task.push_request(called_directly=False)
+    task.push_request(called_directly=False, id="theirs", timelimit=(None, None))
     try:
-        with pytest.raises(UnsupportedError, match="is a step of an evaluation"):
-            task.work(text="a")
+        with shop.wink.in_memory():
+            with pytest.raises(Ignore):  # in memory, its own doorbell has done the work already
+                task.work(text="a")
+            assert (shop.wink.run("theirs").get().text, shop.done) == ("a", ["note a"])
     finally:
         task.pop_request()
 
 
 def test_events_are_sent_where_they_are_wanted(shop: Shop, caplog: pytest.LogCaptureFixture):
-    events = TaskEvents(shop.app)
+    events = TaskEvents(shop.app, PoolChildren())
     events.send("task-started", uuid="nobody listens")
     sent = []
 
@@ -145,11 +160,13 @@ def test_events_are_sent_where_they_are_wanted(shop: Shop, caplog: pytest.LogCap
         """Celery's, as far as it matters here."""
 
         enabled = False
+        groups = ()
 
         def send(self, kind, **fields):
             if fields["uuid"] == "broken":
                 raise OSError("no broker")
-            sent.append(fields["uuid"])
+            if self.enabled:
+                sent.append(fields["uuid"])
 
     dispatcher = Dispatcher()
     events.use(dispatcher, "w@host")
@@ -170,16 +187,17 @@ def test_workers_of_other_apps_are_left_alone(shop: Shop):
     called = []
     member = SimpleNamespace(
         app=shop.app,
-        events=TaskEvents(shop.app),
+        events=TaskEvents(shop.app, PoolChildren()),
+        children=PoolChildren(),
         check=lambda: called.append("check"),
         join=lambda describe: called.append("join"),
         postpone=lambda *_: called.append("postpone"),
-        closing=lambda: called.append("closing"),
+        keep=lambda _: called.append("keep"),
         leave=lambda: called.append("leave"),
     )
     before = set(shop.app.steps["consumer"])
-    attach(member, "1", lambda: ((), ()))
-    for signal in (signals.worker_ready, signals.worker_shutdown):
+    attach(member, "1", lambda: {"prompts": (), "tools": (), "tasks": ()}, grace=30)
+    for signal in (signals.worker_init, signals.worker_ready, signals.worker_shutdown):
         signal.send(sender=Other())
     assert called == []
     [step] = set(shop.app.steps["consumer"]) - before
@@ -190,15 +208,19 @@ def test_workers_of_other_apps_are_left_alone(shop: Shop):
 
         event_dispatcher = None
         hostname = "h"
+        task_consumer = SimpleNamespace(channel=SimpleNamespace())
+        timer = pool = None
 
         def on_unknown_task(self, *args):
             seen.append(args)
 
     consumer = Consumer()
     step(consumer).start(consumer)
-    message = SimpleNamespace(headers={"task": "theirs"}, ack=lambda: seen.append("ack"))
+    told = dict.fromkeys(("body", "properties", "delivery_info", "content_type", "content_encoding"))
+    message = SimpleNamespace(headers={"task": "theirs"}, ack=lambda: seen.append("ack"), **told)
     consumer.on_unknown_task(None, message, KeyError("theirs"))
-    assert called == ["check"]
+    assert called == ["check", "keep"]
+    signals.task_received.send(sender=Other(), request=None)
     assert seen[0][1] is message
 
     def broken(*_):
@@ -358,7 +380,6 @@ def test_an_async_tool_is_stopped_with_its_evaluation(shop: Shop):
         def cancel() -> None:
             assert started.wait(10)
             run.cancel("wake up")
-            eventually(house.parts.keeper.held, "the call is held")
             house.parts.keeper.renew()
 
         helper = threading.Thread(target=cancel)
@@ -403,9 +424,9 @@ def test_a_process_that_never_worked_closes_nothing(shop: Shop):
 
 
 def test_the_kit_stands_in_for_every_provider(shop: Shop):
-    from wink_tasks.testing.scripted import _Everywhere
+    from wink_tasks.testing.scripted import Everywhere
 
-    everywhere = _Everywhere(NoProvider())
+    everywhere = Everywhere(NoProvider())
     assert (list(everywhere), len(everywhere), "any" in everywhere) == ([], 0, True)
 
 
@@ -509,5 +530,5 @@ def test_explaining_what_waits_for_a_worker_that_is_there(shop: Shop):
         house.clock.advance(2)
         house.store.mailbox.reap()
         worker = Worker(name="w", pid=1, version="1", pool="solo", mailboxes=("celery",))
-        house.store.fleet.beat(worker, lifetime=10, term=10)
+        house.store.fleet.beat(worker, every=2, term=1)
         assert run.explain() == f"turn {run.id} is ready in mailbox 'celery'"

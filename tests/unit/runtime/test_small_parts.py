@@ -19,8 +19,7 @@ from wink_tasks.runtime.guards.breaker import BreakerGuard
 from wink_tasks.runtime.guards.time_limit import TimeLimitGuard
 from wink_tasks.runtime.loop import BackgroundLoop
 from wink_tasks.runtime.providers import Providers, refusing_remote, split_model
-from wink_tasks.runtime.resources import Resources
-from wink_tasks.runtime.stop import Stop
+from wink_tasks.runtime.stop import Stop, read_why
 from wink_tasks.testing import FakeClock
 
 REQUEST = Request(
@@ -41,13 +40,17 @@ def test_stop_calls_once_also_what_comes_late():
     stop, called = Stop(), []
     stop.then(lambda: called.append("early"))
     assert not stop.is_set
-    stop.set()
-    stop.set()
+    stop.set("limit")
+    stop.set("limit")
     stop.then(lambda: called.append("late"))
     assert (stop.is_set, stop.cancelled, called) == (True, False, ["early", "late"])
-    stop.set(cancelled=True)
-    stop.set()
+    stop.set("cancelled")
+    stop.set("limit")
     assert stop.cancelled
+    stop.set("lost")
+    stop.set("cancelled")
+    assert stop.why == "lost"
+    assert [read_why(text) for text in ("handed back", "a later version's")] == ["handed back", "lost"]
 
 
 def test_loop_runs_for_other_threads_and_ends_what_runs():
@@ -67,20 +70,6 @@ def test_loop_runs_for_other_threads_and_ends_what_runs():
         hanging.result(10)
     assert loop.submit(soon()).result(10) == 3
     loop.stop()
-
-
-def test_resources_are_made_once_at_first_use():
-    made = []
-
-    def make() -> dict:
-        made.append(1)
-        return {}
-
-    resources = Resources({dict: make, str: "as it is"})
-    assert resources[dict] is resources[dict]
-    assert (resources[str], made) == ("as it is", [1])
-    with pytest.raises(ConfigurationError, match="no resource is bound to int"):
-        resources[int]
 
 
 def test_cache_keeps_the_sessions_used_last():

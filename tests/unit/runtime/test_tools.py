@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
 
 import pytest
 
-from tests.unit.runtime.conftest import Shop
-from wink_tasks import CancelledError, DeadlineExceededError, ToolContext, ToolError
+from tests.unit.runtime.conftest import NoProvider, Shop
+from wink_tasks import (
+    CancelledError,
+    DeadlineExceededError,
+    LeaseLostError,
+    LedgerUnavailableError,
+    ToolContext,
+    ToolError,
+)
 from wink_tasks.core.events import ToolFailed
+from wink_tasks.ports.mailbox import Claimed
+from wink_tasks.ports.telemetry import NullTracer
 from wink_tasks.testing import answer, call, calls, scripted, tool_context
+from wink_tasks.wiring import House
 
 
 class Ledger:
@@ -74,6 +88,34 @@ def test_async_tools_run_on_the_loop_and_within_their_time(shop: Shop):
         assert (failed.kind, failed.message) == ("timeout", "The tool failed with TimeoutError.")
 
 
+def test_an_async_tool_sees_the_context_variables_of_its_step():
+    where: ContextVar[str] = ContextVar("where", default="nowhere")
+
+    class Marking(NullTracer):
+        @contextmanager
+        def span(self, name, attributes=None, *, parent=None):
+            token = where.set(name)
+            with super().span(name, attributes, parent=parent) as span:
+                yield span
+            where.reset(token)
+
+    shop = Shop(providers={"house": NoProvider()}, tracer=Marking())
+
+    @shop.wink.tool
+    async def gaze() -> str:
+        """Look."""
+        return where.get()
+
+    @shop.wink.prompt(output=str, tools=[gaze], model="house:small")
+    def looker() -> str:
+        """You look."""
+        return "go"
+
+    with scripted(shop.wink, {looker: [call(gaze), answer("ok")]}) as kit:
+        assert looker.delay().get() == "ok"
+        assert kit.requests[1].items[-1].value == "wink.call"
+
+
 def test_a_call_after_the_deadline_is_not_run(shop: Shop):
     kits = []
 
@@ -134,8 +176,109 @@ def test_a_tool_called_plainly(shop: Shop):
     assert (context.params, context.resources[int], context.deadline) == ({"a": 1}, 3, 5.0)
 
 
-def test_a_context_that_should_stop_says_so():
-    context = tool_context()
-    object.__setattr__(context, "_stopping", lambda: True)
-    with pytest.raises(CancelledError, match="should stop"):
+@pytest.mark.parametrize(
+    ("why", "error"),
+    [
+        ("cancelled", CancelledError),
+        ("limit", LeaseLostError),
+        ("handed back", LeaseLostError),
+        ("lost", LeaseLostError),
+    ],
+)
+def test_a_context_that_should_stop_says_so(why: str, error: type[Exception]):
+    context = replace(tool_context(), _why=lambda: why)
+    with pytest.raises(error, match="should stop: "):
         context.check()
+
+
+class Paused:
+    """A process that was paused inside of its tool: what happens meanwhile is given."""
+
+    def __init__(self, meanwhile: Callable[[House, Claimed], object]) -> None:
+        self.said: list[str] = []
+        shop, waited = Shop(providers={"house": NoProvider()}), []
+
+        @shop.wink.tool
+        def slow(ctx: ToolContext) -> str:
+            """Be slow, the first time."""
+            ctx.check()
+            if not waited:
+                waited.append(1)
+                kit.clock.advance(4)
+                meanwhile(house, claims[-1])
+                try:
+                    ctx.check()
+                except Exception as error:
+                    self.said.append(f"{type(error).__name__}: {error}")
+                    raise
+            return "done"
+
+        @shop.wink.prompt(output=str, tools=[slow], model="house:m", deadline=None)
+        def waiter() -> str:
+            """You wait."""
+            return "go"
+
+        with scripted(shop.wink, {waiter: [call(slow), answer("ok")]}) as kit:
+            house = shop.wink.house()
+            claims: list[Claimed] = []
+            claim, settle = house.store.mailbox.claim, house.store.mailbox.settle
+
+            def keep_claim(*args, **kwargs):
+                claims.append(claim(*args, **kwargs))
+                return claims[-1]
+
+            def keep_settled(settlement):
+                settled = settle(settlement)
+                claims.append(settled.claimed)
+                return settled
+
+            house.store.mailbox.claim, house.store.mailbox.settle = keep_claim, keep_settled
+            self.run = waiter.delay()
+            self.output = self._output()
+
+    def _output(self) -> str:
+        try:
+            return self.run.get()
+        except CancelledError as error:
+            return str(error)
+
+
+def test_after_a_pause_a_tool_hears_that_another_worker_has_claimed():
+    def another_claims(house: House, claimed: Claimed) -> None:
+        house.store.mailbox.nack(claimed.receipt, delay=0, counts=False, error="taken away")
+
+    paused = Paused(another_claims)
+    assert paused.said == [
+        f"LeaseLostError: the call {paused.run.id}~turn1.call0 should stop: another worker has claimed it"
+    ]
+    assert paused.output == "ok"
+
+
+def test_after_a_pause_a_tool_hears_that_its_evaluation_was_cancelled():
+    def somebody_cancels(house: House, claimed: Claimed) -> None:
+        house.store.mailbox.cancel("default", claimed.message.evaluation, by="me", reason="never mind")
+
+    paused = Paused(somebody_cancels)
+    assert paused.said == [
+        f"CancelledError: the call {paused.run.id}~turn1.call0 should stop: its evaluation was cancelled"
+    ]
+    assert paused.output == "never mind"
+
+
+def test_after_a_pause_a_tool_that_nobody_misses_goes_on():
+    paused = Paused(lambda house, claimed: None)
+    assert (paused.said, paused.output) == ([], "ok")
+
+
+def test_a_tool_goes_on_while_the_store_is_away():
+    def redis_goes(house: House, claimed: Claimed) -> None:
+        extend = house.store.mailbox.extend
+
+        def away(receipts):
+            house.store.mailbox.extend = extend
+            raise LedgerUnavailableError("away")
+
+        house.store.mailbox.extend = away
+
+    paused = Paused(redis_goes)
+    assert (paused.said, paused.output) == ([], "ok")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
-from types import MethodType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps, signals
 
+from wink_tasks.adapters.celery.children import PoolChildren
+from wink_tasks.adapters.celery.lifecycle import Drain
+from wink_tasks.adapters.celery.prefork import ParentEnd, is_prefork
+from wink_tasks.adapters.celery.rejections import Rejecting
 from wink_tasks.adapters.celery.ringer import HEADER, address_in
 from wink_tasks.adapters.celery.task_events import TaskEvents
 from wink_tasks.ports.fleet import Worker
 from wink_tasks.ports.mailbox import Address
+from wink_tasks.ports.rejections import Rejected
+from wink_tasks.ports.work import Revoker
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,11 @@ class Member(Protocol):
 
     app: Celery
     events: TaskEvents
+    children: PoolChildren
+
+    def revoker(self) -> Revoker:
+        """What ends evaluations from outside of their steps."""
+        ...
 
     def check(self) -> None:
         """Look whether this process can work at all. Raises ConfigurationError, with which the worker ends."""
@@ -40,8 +50,20 @@ class Member(Protocol):
         """Give a message back that this process cannot work on, uncounted."""
         ...
 
+    def keep(self, rejected: Rejected) -> None:
+        """Keep a message that Celery cannot run."""
+        ...
+
+    def keep_for(self, lines: ParentEnd) -> None:
+        """Hold the leases of this process's children from now on."""
+        ...
+
     def closing(self) -> None:
-        """Go on with nothing: each slot ends with the step in its hands."""
+        """Claim nothing: each slot ends with the step in its hands."""
+        ...
+
+    def hand_back(self) -> int:
+        """Give what is in hand to other workers, at once; how many steps that were."""
         ...
 
     def leave(self) -> None:
@@ -49,33 +71,30 @@ class Member(Protocol):
         ...
 
 
-def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
-    """Have every worker of the app join the fleet. `known` gives the prompts and tools that are declared."""
+def attach(member: Member, version: str, known: Callable[[], Mapping[str, tuple[str, ...]]], *, grace: float) -> None:
+    """Have every worker of the app join the fleet. `known` gives the prompts, tools and tasks that are declared.
 
-    class Household(bootsteps.StartStopStep):
-        """On each (re)connection of the consumer: its events, and what it does with a task it does not know."""
-
-        requires = ("celery.worker.consumer.tasks:Tasks",)
-
-        def start(self, consumer: Any) -> None:
-            member.check()
-            member.events.use(consumer.event_dispatcher, consumer.hostname)
-            # From the class: at each reconnection the instance has what the last one put there.
-            celery_does = MethodType(type(consumer).on_unknown_task, consumer)
-            consumer.on_unknown_task = _unknown_task(member, celery_does)
-
-    member.app.steps["consumer"].add(Household)
+    What starts and ends with a worker hangs on Celery's signals, whose order is known; that of its bootsteps is not.
+    """
+    drains: list[Drain] = []
+    rejecting = Rejecting(member.keep)
+    member.app.steps["consumer"].add(_household(member, rejecting, drains))
 
     def ready(sender: Any, **_: Any) -> None:
-        if sender.app is member.app:
-            worker = describe(sender, version, *known())
-            if worker.pool == "thread":
-                # Beside tools that compute, the loop of the model calls would get too few turns (5 ms by default).
-                sys.setswitchinterval(SWITCH_INTERVAL)
-            member.join(lambda: worker)
+        if sender.app is not member.app:
+            return
+        worker = describe(sender, version, known())
+        if worker.pool == "thread":
+            # Beside tools that compute, the loop of the model calls would get too few turns (5 ms by default).
+            sys.setswitchinterval(SWITCH_INTERVAL)
+        member.join(lambda: worker)
+        if not drains:  # else the consumer has connected again
+            drains.append(Drain(member, sender, grace=grace))
+            drains[0].start()
 
-    def shutting_down(**_: Any) -> None:
-        member.closing()
+    def received(sender: Any, request: Any, **_: Any) -> None:
+        if sender.app is member.app:
+            rejecting.received(request)
 
     def shutdown(sender: Any, **_: Any) -> None:
         if sender.app is member.app:
@@ -84,13 +103,36 @@ def attach(member: Member, version: str, known: Callable[[], tuple[tuple[str, ..
     def child_ends(**_: Any) -> None:
         member.leave()
 
+    signals.worker_init.connect(_begins(member), weak=False)
     signals.worker_ready.connect(ready, weak=False)
-    signals.worker_shutting_down.connect(shutting_down, weak=False)
+    signals.task_received.connect(received, weak=False)
     signals.worker_shutdown.connect(shutdown, weak=False)
     signals.worker_process_shutdown.connect(child_ends, weak=False)
 
 
-def describe(consumer: Any, version: str, prompts: tuple[str, ...], tools: tuple[str, ...]) -> Worker:
+def _household(member: Member, rejecting: Rejecting, drains: Sequence[Drain]) -> type[bootsteps.StartStopStep]:
+    """The step that each consumer of the app gets."""
+
+    class Household(bootsteps.StartStopStep):
+        """On each (re)connection of the consumer: its events, and what it does with a task it does not know."""
+
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            member.check()
+            member.children.use(consumer.timer, consumer.pool)
+            member.events.use(consumer.event_dispatcher, consumer.hostname)
+            rejecting.watch(consumer, lambda celery_does: _unknown_task(member, celery_does))
+
+        def close(self, _: Any) -> None:
+            """The worker ends: unlike `stop`, not called where the consumer only starts anew."""
+            for drain in drains:
+                drain.begin()
+
+    return Household
+
+
+def describe(consumer: Any, version: str, known: Mapping[str, tuple[str, ...]]) -> Worker:
     """A worker as the others see it."""
     pool = type(consumer.pool).__module__.rpartition(".")[2]
     return Worker(
@@ -99,20 +141,36 @@ def describe(consumer: Any, version: str, prompts: tuple[str, ...], tools: tuple
         version=version,
         pool=pool,
         mailboxes=tuple(sorted(consumer.app.amqp.queues.consume_from)),
-        prompts=prompts,
-        tools=tools,
+        prompts=known["prompts"],
+        tools=known["tools"],
+        tasks=known["tasks"],
+        slots=getattr(consumer.pool, "limit", None) or 0,
     )
+
+
+def _begins(member: Member) -> Callable[..., None]:
+    """Before there are children and a consumer: what they will share, and what control commands do."""
+
+    def begins(sender: Any, **_: Any) -> None:
+        if sender.app is member.app:
+            from wink_tasks.adapters.celery.control import take_over  # only a worker needs it
+
+            member.children.share()
+            take_over(member)
+            if is_prefork(sender.pool_cls):
+                member.keep_for(ParentEnd())
+
+    return begins
 
 
 def _unknown_task(member: Member, celery_does: Callable[..., None]) -> Callable[..., None]:
     """A doorbell for a task that this worker does not know is no failure: in a rolling deploy others know it."""
 
     def on_unknown_task(body: Any, message: Any, error: Exception) -> None:
-        address = address_in((message.headers or {}).get(HEADER))
-        if address is None:
+        address, task = address_in((message.headers or {}).get(HEADER)), (message.headers or {}).get("task")
+        if address is None or not isinstance(task, str):
             celery_does(body, message, error)
             return
-        task = message.headers["task"]
         log.warning("this worker does not know task %r; its message is left to others", task)
         try:
             member.postpone(address, task, f"task {task!r} is unknown to this worker")

@@ -33,6 +33,7 @@ MOST_LINES: Final = 5_000
 BYTES_PER_TOKEN: Final = 4
 
 _TOOLS: Final = ("list_files", "read_file", "lint")
+RECORDS: Final = "record_findings"
 _OURS: Final = "offline-"
 _PATH: Final = re.compile(r"\bin (?P<path>.+?)\.?(?: Look .*)?$", re.DOTALL)
 _NUMBER: Final = re.compile(r"^\d+\t", re.MULTILINE)
@@ -72,7 +73,10 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 class OfflineReviewer:
-    """The provider of `offline:reviewer`. It needs the tools list_files, read_file and lint, and costs nothing."""
+    """The provider of `offline:reviewer`. It needs the tools list_files, read_file and lint, and costs nothing.
+
+    Where it is offered the tool record_findings, it records them before it answers.
+    """
 
     async def complete(self, request: Request) -> Response:
         """Ask for the next tools, or answer with the review. Raises RequestRejectedError for another model."""
@@ -81,7 +85,7 @@ class OfflineReviewer:
         fields: Mapping[str, Json] = (request.output or {}).get("properties", {})
         if refusal := _refusal(request, fields):
             return _response(request, refusal, "refusal")
-        exchange = _Exchange(request.items)
+        exchange = _Exchange(request.items, records=any(tool.name == RECORDS for tool in request.tools))
         if wanted := exchange.wanted():
             place = len(request.transcript)
             calls = tuple(
@@ -115,7 +119,7 @@ def _response(request: Request, text: str, stop: Stop, calls: tuple[Call, ...] =
 class _Exchange:
     """The newest thing that the user said, and what the tools have answered since."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Item], *, records: bool) -> None:
         newest, said = [(place, item.content) for place, item in enumerate(items) if isinstance(item, UserSaid)][-1]
         match = _PATH.search(said)
         self.path = match["path"] if match else "."
@@ -123,12 +127,20 @@ class _Exchange:
         self.earlier = items[:newest]
         # Another model may have begun this exchange: only our own calls come in the pairs that `_report` counts on.
         calls = [call for item in items[newest:] if isinstance(item, ModelSaid) for call in item.calls]
-        asked = {call.id: call.arguments["path"] for call in calls if call.id.startswith(_OURS)}
+        asked = {call.id: call.arguments.get("path", "") for call in calls if call.id.startswith(_OURS)}
         answers = [item for item in items[newest:] if isinstance(item, ToolAnswered) and item.call in asked]
         self.answers = {(answer.tool, asked[answer.call]): answer for answer in answers}
+        self.records = records
 
     def wanted(self) -> list[tuple[str, Json]]:
         """The tools to call next, with their arguments; none when the review can be written."""
+        if unknown := self._unknown():
+            return unknown
+        if self.records and (RECORDS, "") not in self.answers:
+            return [(RECORDS, {"findings": self.review()["findings"]})]
+        return []
+
+    def _unknown(self) -> list[tuple[str, Json]]:
         if ("list_files", self.path) not in self.answers:
             return [("list_files", {"path": self.path})]
         if sum(len(answer.text) for (tool, _), answer in self.answers.items() if tool == "read_file") > MOST_CHARACTERS:
@@ -195,6 +207,8 @@ class _Exchange:
         if listed.more or len(reports) < len(self.files()):
             limit = f"a review takes {MOST_FILES} files or {MOST_CHARACTERS} characters"
             summary.append(f"Other files were not looked at: {limit}; review folders one by one.")
+        if (answer := self.answers.get((RECORDS, ""))) is not None and answer.failed:
+            summary.append(f"They were not recorded: {answer.text}.")
         return [*summary, *(note for report in reports for note in report.notes)]
 
 

@@ -24,6 +24,7 @@ CONNECT_TIMEOUT: Final = 10.0
 """Seconds. It is the only limit here: the whole call is bounded around the adapter."""
 
 _OPENAI: Final = "OpenAI"
+_OPENAI_URL: Final = "https://api.openai.com/v1"
 _KEYLESS: Final = "none"
 _HEADER_VALUE: Final = re.compile(r"[!-~]+")
 
@@ -155,7 +156,8 @@ def _import() -> None:
 def _made(server: str | None, key: str | None, options: dict[str, Any]) -> AsyncOpenAI:
     from openai import AsyncOpenAI, Timeout
 
-    address = {} if server is None else {"base_url": server}
+    # Said always: the SDK would take an OPENAI_BASE_URL that is set and empty for an address.
+    address = {"base_url": server or _OPENAI_URL}
     bounds = {"timeout": Timeout(None, connect=CONNECT_TIMEOUT), "max_retries": 0}
     return AsyncOpenAI(**{"api_key": key or _KEYLESS, **address, **bounds, **options})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from wink_tasks.adapters.redis.keys import Keys
 from wink_tasks.adapters.redis.link import Link
 from wink_tasks.core.codec import encode
-from wink_tasks.core.errors import DuplicateError
+from wink_tasks.core.errors import taken
 from wink_tasks.ports.clock import Clock
 
 Call = tuple[list[str], list[Any]]
@@ -38,9 +38,9 @@ class Commands:
         keys, argv = self.call(self.keys.partition(session), tenant, session, *args)
         return self.link.run(name, keys, *argv)
 
-    def run_each(self, name: str, calls: Mapping[int, Iterable[Any]]) -> list[Any]:
-        """The answers of a script in several partitions."""
-        return self.link.run_each(name, [self.call(partition, *args) for partition, args in calls.items()])
+    def run_each(self, name: str, calls: Iterable[tuple[int, Sequence[Any]]]) -> list[Any]:
+        """The answers of a script in several partitions, in one round trip."""
+        return self.link.run_each(name, [self.call(partition, *args) for partition, args in calls])
 
     def call(self, partition: int, *args: Any) -> Call:
         """Keys and arguments of a script."""
@@ -74,18 +74,11 @@ class Commands:
         """Make a reserved home record stay."""
         self.link.ask(("PERSIST", self.keys.home(evaluation)))
 
-    def home(self, tenant: str, evaluation: str) -> Home | None:
-        """The home record of an evaluation id, None where the tenant has none."""
+    def home(self, tenant: str | None, evaluation: str) -> Home | None:
+        """The home record of an evaluation id, None where the tenant (any, if None) has none."""
         [record] = self.link.ask(("GET", self.keys.home(evaluation)))
         home = None if record is None else msgspec.json.decode(record, type=Home)
-        return home if home is not None and home.tenant == tenant else None
-
-
-def taken(evaluation: str) -> DuplicateError:
-    """The error for an id that is in use."""
-    return DuplicateError(
-        f"evaluation id {evaluation!r} belongs to another session, tenant or prompt already: choose another"
-    )
+        return home if home is not None and tenant in (None, home.tenant) else None
 
 
 def nonce() -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from wink_tasks.adapters.redis.commands import Commands
+from wink_tasks.adapters.redis.commands import Commands, nonce
 from wink_tasks.adapters.redis.rows import pairs
 from wink_tasks.core.codec import encode
-from wink_tasks.ports.fleet import StoreFacts, Worker
+from wink_tasks.ports.fleet import Beat, StoreFacts, Worker
 
 
 class RedisFleet:
@@ -19,23 +19,23 @@ class RedisFleet:
         self._commands = commands
         self._registry = [commands.keys.fleet(kind) for kind in ("workers", "alive", "reaper")]
 
-    def beat(self, worker: Worker, *, lifetime: float, term: float) -> bool:
-        """Be alive for `lifetime` seconds more; True where this worker is the reaper."""
-        now = self._commands.stated()
-        args = (now, worker.name, encode(worker), repr(lifetime), repr(term))
-        return bool(self._commands.link.run("beat", self._registry, *args))
+    def beat(self, worker: Worker, *, every: float, term: float, spacing: float = 0.0) -> Beat:
+        """Be alive, and be the reaper where there is none."""
+        args = (self._commands.stated(), worker.id, encode(worker), *map(repr, (every, term, spacing)), nonce())
+        reaper, pause, vacant = self._commands.link.run("beat", self._registry, *args)
+        return Beat(reaper=reaper == 1, pause=float(pause), vacant=float(vacant))
 
-    def leave(self, name: str) -> None:
+    def leave(self, worker: str) -> None:
         """Be gone at once."""
-        self._commands.link.run("leave", self._registry, name)
+        self._commands.link.run("leave", self._registry, worker)
 
     def workers(self) -> Sequence[Worker]:
         """Those alive, by name."""
         workers, alive, _ = self._registry
         now = self._commands.now()
-        names, flat = self._commands.link.ask(("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers))
+        ids, flat = self._commands.link.ask(("ZRANGEBYSCORE", alive, f"({now:.3f}", "+inf"), ("HGETALL", workers))
         rows = pairs(flat)
-        return [_worker(rows[name]) for name in sorted(names) if name in rows]
+        return [_worker(rows[id_]) for id_ in sorted(ids) if id_ in rows]
 
     def agree(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """What is in force."""
@@ -45,7 +45,7 @@ class RedisFleet:
 
     def facts(self) -> StoreFacts:
         """What INFO says."""
-        [text] = self._commands.link.ask(("INFO",))
+        text, (seconds, micros) = self._commands.link.ask(("INFO",), ("TIME",))
         info: dict[str, str] = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
         return StoreFacts(
             product="valkey" if "valkey_version" in info else "redis",
@@ -54,6 +54,8 @@ class RedisFleet:
             eviction=info["maxmemory_policy"],
             used_memory=int(info["used_memory"]),
             max_memory=int(info["maxmemory"]),
+            append_only=info["aof_enabled"] == "1",
+            now=int(seconds) + int(micros) / 1_000_000,
         )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ from redis.exceptions import (
 from wink_tasks.adapters.redis.scripts import script
 from wink_tasks.core.errors import ConfigurationError, LedgerUnavailableError, StoreRefusedError, WinkError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Query = Sequence[Any]
 
@@ -44,6 +48,12 @@ UNBOUNDED: Final = 2**31
 
 ATTEMPTS: Final = 3
 """The server may be silent for this part of the time after which a command is given up."""
+
+CONFIRMED: Final = frozenset({"accept", "settle"})
+"""The commands that wait for replicas: a run that was promised, and what was paid for."""
+
+WARN_EVERY: Final = 60.0
+"""Seconds between two warnings that replicas lag."""
 
 FIRST_PAUSE: Final = 0.02
 LONGEST_PAUSE: Final = 0.5
@@ -98,7 +108,7 @@ class Connections:
         except ValueError as error:
             raise ConfigurationError(f"{redacted(url)!r} is not the address of a Redis: {error}") from error
         self.process = os.getpid()
-        self._idle: deque[Any] = deque()
+        self._idle: deque[tuple[Any, int]] = deque()
         self._places = threading.Semaphore(CONNECTIONS)
 
     def use(self, converse: Callable[[Any], T], *, waits: bool) -> T:
@@ -108,17 +118,38 @@ class Connections:
         with self._places:
             return self._use(converse)
 
+    def tell(self, queries: Sequence[Query]) -> None:
+        """Send, and leave the answers to the next user of the connection."""
+        with self._places:
+            connection, unread = self._take()
+            try:
+                connection.send_packed_command(connection.pack_commands(queries))
+                unread += len(queries)
+            except BaseException:
+                connection.disconnect()
+                unread = 0
+                raise
+            finally:
+                self._idle.append((connection, unread))
+
     def close(self) -> None:
         """Close those that are idle."""
         while self._idle:
-            self._idle.pop().disconnect()
+            self._idle.pop()[0].disconnect()
+
+    def _take(self) -> tuple[Any, int]:
+        """A connection, and how many answers nobody has read from it."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._factory.make_connection(), 0
 
     def _use(self, converse: Callable[[Any], T]) -> T:
+        connection, unread = self._take()
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._factory.make_connection()
-        try:
+            for _ in range(unread):
+                with suppress(ResponseError):  # of a command that nobody waits for
+                    connection.read_response()
             return converse(connection)
         except ResponseError:
             raise
@@ -127,9 +158,9 @@ class Connections:
             connection.disconnect()
             raise
         finally:
-            self._idle.append(connection)
+            self._idle.append((connection, 0))
             if len(self._idle) > CONNECTIONS:
-                self._idle.popleft().disconnect()
+                self._idle.popleft()[0].disconnect()
 
 
 class Link:
@@ -138,9 +169,14 @@ class Link:
     A command whose answer does not come is repeated for up to `give_up_after` seconds, then LedgerUnavailableError is
     raised; so only commands that may be repeated go through here. StoreRefusedError is raised at once where the server
     answers with an error that time does not cure.
+
+    What `CONFIRMED` names waits until `replica_acks` replicas have it, for a part of a second at most; where they have
+    not, it is done all the same, and a warning says what that means.
     """
 
-    def __init__(self, url: str, give_up_after: float) -> None:
+    def __init__(self, url: str, give_up_after: float, replica_acks: int = 0) -> None:
+        self._replica_acks = replica_acks
+        self._warn_at = 0.0
         self.url = redacted(url)
         self._url = url
         self._give_up_after = give_up_after
@@ -154,7 +190,10 @@ class Link:
     def run_each(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """The answers of one script for several sets of keys and arguments, in one round trip."""
         command = script(name)
-        queries = [("EVALSHA", command.sha, len(keys), *keys, *args) for keys, args in calls]
+        queries: list[Query] = [("EVALSHA", command.sha, len(keys), *keys, *args) for keys, args in calls]
+        confirmed = self._replica_acks > 0 and name in CONFIRMED
+        if confirmed:
+            queries.append(("WAIT", self._replica_acks, int(self._silence * 500)))
 
         def converse(connection: Any) -> list[Any]:
             try:
@@ -163,11 +202,23 @@ class Link:
                 _converse(connection, [("SCRIPT", "LOAD", command.source)])
                 return _converse(connection, queries)
 
-        return self._persist(converse)
+        answers = self._persist(converse)
+        if confirmed:
+            self._look_at_replicas(answers.pop())
+        return answers
 
     def ask(self, *queries: Query) -> list[Any]:
         """The answers of plain commands as the server gives them, in one round trip."""
         return self._persist(lambda connection: _converse(connection, queries))
+
+    def tell(self, *queries: Query) -> None:
+        """Send plain commands that are only hints: nobody waits for their answers, or hears where they got lost."""
+        if not queries:
+            return
+        try:
+            self._ours().tell(queries)
+        except RedisError as error:
+            log.debug("a hint got lost: %s", error)
 
     def wait(self, query: Callable[[float], Query], seconds: float) -> Any:
         """The answer of a command that the server holds back for up to `seconds`; `query` makes it of what is left."""
@@ -199,6 +250,17 @@ class Link:
                 raise self._explained(error) from error
             time.sleep(pause)
             pause = min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
+
+    def _look_at_replicas(self, acks: int) -> None:
+        if acks < self._replica_acks and time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_EVERY
+            log.warning(
+                "%d of %d replicas (WINK_REPLICA_ACKS) have confirmed what Redis at %s has recorded: it counts, but a "
+                "fail-over now may forget it; look at its replicas",
+                acks,
+                self._replica_acks,
+                self.url,
+            )
 
     def _ours(self) -> Connections:
         if self._connections.process != os.getpid():

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wink_tasks import ReducerContext, Replace, SliceView, reducer
+
 Severity = Literal["high", "medium", "low"]
 
 
@@ -41,6 +43,21 @@ class FileList:
 
 
 @dataclass(frozen=True)
+class FindingsRecorded:
+    """Findings are in the database now."""
+
+    findings: list[Finding]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report on disk, and how many rows the database has of it."""
+
+    file: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class FileText:
     """Lines `start` to `end` of `total_lines`, each as its number, a tab, and the line."""
 
@@ -67,3 +84,25 @@ class LintReport:
     path: str
     diagnostics: list[Diagnostic]
     more: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be read, and what was: a slice that the tools' answers keep."""
+
+    files: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+    @reducer(on=FileList)
+    def listed(self, event: FileList) -> Plan:
+        return Plan(tuple(event.files), self.read)
+
+    @reducer(on=FileText)
+    def was_read(self, event: FileText) -> Plan:
+        return Plan(self.files, self.read if event.path in self.read else (*self.read, event.path))
+
+
+def recorded(view: SliceView[Finding], event: FindingsRecorded, *, context: ReducerContext) -> Replace[Finding]:  # noqa: ARG001 - a reducer's shape
+    """Each defect once, as it was found last."""
+    findings = (*view.all(), *event.findings)
+    return Replace(tuple({(one.file, one.line, one.rule): one for one in findings}.values()))

@@ -1,20 +1,19 @@
-"""What the reviewer can do: plain functions, which `agents` declares as tools. None of them writes anything."""
+"""What the reviewer can do: plain functions, which `agents` declares as tools. None of these writes anything."""
 
 from __future__ import annotations
 
 import json
-import os
+import posixpath
 import re
 import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 
 from wink_tasks import ToolContext, ToolError
 from wink_tasks.examples.code_review.models import Diagnostic, FileList, FileText, LintReport
-from wink_tasks.examples.code_review.workspace import Workspace
+from wink_tasks.examples.code_review.workspace import Reviewed
 
 MOST_FILES = 500
 MOST_CHARACTERS = 100_000
@@ -32,17 +31,18 @@ def list_files(ctx: ToolContext, path: str = ".", pattern: str = "**/*.py") -> F
     What is hidden or may not be read, virtual environments and caches are left out. `pattern` is matched against
     the path below the folder; its `*` also matches slashes.
     """
-    workspace = ctx.resources[Workspace]
-    top = workspace.resolve(path)
-    if top.is_file():
-        return FileList([_shown(workspace, top)], more=False)
-    if not top.is_dir():
+    workspace = ctx.resources[Reviewed]
+    if workspace.is_file(path):
+        return FileList([posixpath.normpath(path)], more=False)
+    if not workspace.is_folder(path):
         raise ToolError(f"there is no folder {path!r}: call list_files(path='.') to see all files")
+    top = posixpath.normpath(path)
     anywhere = pattern.replace("**/", "")
     matching = (
-        _shown(workspace, top / file)
-        for file in _walk(ctx, top)
-        if fnmatchcase(file, pattern) or fnmatchcase(file, anywhere)
+        file
+        for file in _walk(ctx, workspace, path)
+        for below in [file if top == "." else posixpath.relpath(file, top)]
+        if fnmatchcase(below, pattern) or fnmatchcase(below, anywhere)
     )
     found = list(islice(matching, MOST_FILES + 1))
     if not found:
@@ -50,26 +50,22 @@ def list_files(ctx: ToolContext, path: str = ".", pattern: str = "**/*.py") -> F
     return FileList(found[:MOST_FILES], more=len(found) > MOST_FILES)
 
 
-def _walk(ctx: ToolContext, top: Path) -> Iterator[str]:
-    for folder, folders, files in os.walk(top):
+def _walk(ctx: ToolContext, workspace: Reviewed, top: str) -> Iterator[str]:
+    for file in workspace.walk(top, skip=_is_left_out):
         ctx.check()
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in LEFT_OUT)
-        for name in sorted(files):
-            place = Path(folder, name)
-            # A name that does not print is not UTF-8, which JSON could not carry, or made to confuse.
-            if not name.startswith(".") and name.isprintable() and not place.is_symlink():
-                yield place.relative_to(top).as_posix()
+        yield file
 
 
-def _shown(workspace: Workspace, place: Path) -> str:
-    return place.relative_to(workspace.root).as_posix()
+def _is_left_out(name: str) -> bool:
+    # A name that does not print is not UTF-8, which JSON could not carry, or made to confuse.
+    return name.startswith(".") or name in LEFT_OUT or not name.isprintable()
 
 
 def read_file(ctx: ToolContext, path: str, start: int = 1, lines: int = 400) -> FileText:
     """Read part of a text file. Lines count from 1; the answer tells how many the file has, so that you can go on."""
     if start < 1 or lines < 1:
         raise ToolError(f"start={start}, lines={lines}: both count from 1")
-    every = _NEWLINE.split(ctx.resources[Workspace].read(path))
+    every = _NEWLINE.split(ctx.resources[Reviewed].text(path))
     if not every[-1]:
         every.pop()
     if start > max(1, len(every)):
@@ -90,7 +86,7 @@ def lint(ctx: ToolContext, path: str) -> LintReport:
     """Run the linter ruff on a Python file: likely bugs, unsafe calls, unused names, too complex functions."""
     if not path.endswith((".py", ".pyi")):
         raise ToolError(f"{path!r} is no Python file: read it with read_file")
-    source = ctx.resources[Workspace].read(path)
+    source = ctx.resources[Reviewed].text(path)
     # The file goes in through stdin: ruff opens nothing itself, neither the file nor a configuration or a cache.
     command = [_ruff(), "check", "--isolated", "--no-cache", "--exit-zero", "--quiet"]
     rules = [f"--select={RULES}", "--per-file-ignores=__init__.py:F401", "--target-version=py314"]

@@ -1,69 +1,57 @@
-"""The one folder that the reviewer's tools may read, and the one place that keeps them in it."""
+"""The folder that is reviewed, which tools only read, and the one that reports go to."""
 
 from __future__ import annotations
 
 import os
-import stat
-from dataclasses import dataclass
 from pathlib import Path
 
-from wink_tasks import ToolError
+from wink_tasks import ToolError, Workspace, WorkspaceError
 
 LARGEST_FILE = 1_000_000
 """Bytes; what is larger was not written by hand."""
 
+_HINTS = {
+    "malformed": "name it as list_files does, like 'src/app.py'",
+    "outside": "only what list_files shows can be read",
+    "missing": "call list_files to see what there is",
+    "folder": "list_files shows its files",
+}
 
-@dataclass(frozen=True)
-class Workspace:
-    """`root` is an absolute path without symbolic links. Models name files relative to it."""
 
-    root: Path
+class Reviewed(Workspace):
+    """The code that is reviewed."""
 
     @classmethod
-    def at(cls, root: str | Path) -> Workspace:
-        """The workspace of a folder, wherever links lead."""
-        return cls(Path(os.path.realpath(root)))
-
-    @classmethod
-    def from_environment(cls) -> Workspace:
+    def from_environment(cls) -> Reviewed:
         """`WINK_DEMO_ROOT`, else the sample project beside this file."""
         return cls.at(os.environ.get("WINK_DEMO_ROOT") or Path(__file__).with_name("sample"))
 
-    def resolve(self, path: str) -> Path:
-        """Where `path` leads once every `..` and every symbolic link is followed.
-
-        Raises ToolError for a path that is absolute or leads out of the workspace.
-        """
-        if "\0" in path or Path(path).is_absolute():
-            raise ToolError(f"{path!r} is no path in the workspace: name it as list_files does, like 'src/app.py'")
-        place = Path(os.path.realpath(self.root / path))
-        if not place.is_relative_to(self.root):
-            raise ToolError(f"{path!r} leads out of the workspace: only what list_files shows can be read")
-        return place
-
-    def read(self, path: str) -> str:
+    def text(self, path: str) -> str:
         """The text of a file. Raises ToolError, which tells the model what to do instead."""
         try:
-            with open(self.resolve(path), "rb", opener=_open) as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
-                    raise ToolError(f"{path!r} is neither a file nor a folder: go on with other files")
+            with self.open(path, "rb") as file:
                 data = file.read(LARGEST_FILE + 1)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ToolError(f"there is no file {path!r}: call list_files to see what there is") from error
-        except IsADirectoryError as error:
-            raise ToolError(f"{path!r} is a folder: list_files(path={path!r}) shows its files") from error
-        except OSError as error:
-            raise ToolError(f"{path!r} cannot be read ({error.strerror}): go on with other files") from error
+        except WorkspaceError as error:
+            raise ToolError(f"{error}: {_HINTS.get(error.reason, 'go on with other files')}") from error
         if len(data) > LARGEST_FILE:
-            raise ToolError(f"{path!r} has {status.st_size} bytes, the most is {LARGEST_FILE}: go on with other files")
+            raise ToolError(f"{path!r} has more than {LARGEST_FILE} bytes: go on with other files")
         return _decoded(path, data)
 
 
-def _open(place: str, flags: int) -> int:
-    """What `resolve` returned has no link in it: one that appears since then is not followed."""
-    # Without O_NONBLOCK, opening a named pipe would wait for its writer.
-    return os.open(place, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+class Reports(Workspace):
+    """Where reviews are written down."""
+
+    @classmethod
+    def from_environment(cls) -> Reports:
+        """The folder `reports` in `WINK_DEMO_OUT`, else in `.wink`."""
+        folder = demo_folder() / "reports"
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls.at(folder)
+
+
+def demo_folder() -> Path:
+    """`WINK_DEMO_OUT`, else `.wink`."""
+    return Path(os.environ.get("WINK_DEMO_OUT") or ".wink")
 
 
 def _decoded(path: str, data: bytes) -> str:

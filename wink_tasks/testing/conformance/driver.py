@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import pytest
 
@@ -13,48 +13,29 @@ from wink_tasks.core.events import (
     EvaluationAccepted,
     EvaluationSucceeded,
     ModelResponded,
+    Recorded,
     Terminal,
     Terms,
     ToolReturned,
 )
 from wink_tasks.core.ids import call_id, evaluation_of, outcome_id, turn_id
 from wink_tasks.core.limits import Usage
-from wink_tasks.ports.fleet import Fleet
-from wink_tasks.ports.ledger import Ledger, MessageRecord
+from wink_tasks.ports.ledger import MessageRecord
 from wink_tasks.ports.mailbox import (
     Acceptance,
     Accepted,
     Address,
     Claimed,
     Doorbell,
-    Mailbox,
     NotClaimed,
     Settled,
     Settlement,
 )
+from wink_tasks.ports.store import Store
 
 TENANT = "acme"
-TASKS = {"turn": "proj.review:turn", "call": "proj.read", "outcome": "proj.review:outcome"}
-MAILBOXES = {"turn": "turns", "call": "tools", "outcome": "turns"}
-
-
-class Store(Protocol):
-    """What is put to the test."""
-
-    @property
-    def mailbox(self) -> Mailbox:
-        """Its mailbox."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """Its ledger."""
-        ...
-
-    @property
-    def fleet(self) -> Fleet:
-        """Its registry of workers."""
-        ...
+TASKS = {"turn": "proj.review:turn", "call": "proj.read", "task": "proj.sync", "outcome": "proj.review:outcome"}
+MAILBOXES = {"turn": "turns", "call": "tools", "task": "tools", "outcome": "turns"}
 
 
 class Driver:
@@ -66,7 +47,7 @@ class Driver:
         self.ledger = store.ledger
 
     def message(
-        self, kind: Literal["turn", "call", "outcome"], name: str, session: str = "s1", **options: Any
+        self, kind: Literal["turn", "call", "task", "outcome"], name: str, session: str = "s1", **options: Any
     ) -> Message:
         """A message of an evaluation."""
         fields = {
@@ -90,8 +71,12 @@ class Driver:
         return self.message("call", name, session, index=index, **options)
 
     def acceptance(self, evaluation: str, session: str = "s1", **options: Any) -> Acceptance:
-        """A run to accept. `options` are those of its first turn, and `prompt`, `busy`, `tenant`, `retries`."""
+        """A run to accept. `options` are those of its first message, and `prompt`, `busy`, `tenant`, `retries`.
+
+        Its first message is a turn, unless `kind` says "task".
+        """
         prompt, busy, retries = (options.pop(name, None) for name in ("prompt", "busy", "retries"))
+        kind = options.pop("kind", "turn")
         tenant = {"tenant": options.get("tenant", TENANT)}
         bounded = {} if retries is None else {"max_retries": retries}
         return Acceptance(
@@ -102,7 +87,7 @@ class Driver:
                 params={"path": "src/ä"},
                 terms=Terms(models=("offline",)),
             ),
-            message=self.turn(evaluation, 1, session, **options, **bounded),
+            message=self.message(kind, evaluation, session, **options, **bounded),
             outcome=self.message("outcome", outcome_id(evaluation), session, **tenant, **bounded),
             busy=busy or "wait",
             actor="client",
@@ -112,12 +97,16 @@ class Driver:
         """Accept a run."""
         return self.mailbox.accept(self.acceptance(evaluation, session, **options))
 
+    def append(self, *events: AnyEvent, expected: int, session: str = "s1") -> Sequence[Recorded]:
+        """Append as an application does; what others wrote meanwhile."""
+        return self.ledger.append(TENANT, session, events, expected=expected, actor="a1")
+
     def ask(self, message: str, session: str = "s1", owner: str = "w1", **options: Any) -> Claimed | NotClaimed:
         """Try to claim."""
-        kind = "outcome" if message.endswith("~outcome") else "call" if ".call" in message else "turn"
+        kind = "outcome" if "~outcome" in message else "call" if ".call" in message else "turn"
         address = Address(options.pop("tenant", TENANT), session, message)
         return self.mailbox.claim(
-            address, task=options.pop("task", TASKS[kind]), owner=owner, after=options.pop("after", None)
+            address, task=options.pop("task", TASKS[kind]), owner=owner, after=options.pop("after", None), **options
         )
 
     def claim(self, message: str, session: str = "s1", owner: str = "w1", **options: Any) -> Claimed:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from msgspec import structs
 
-from wink_tasks.core.errors import DuplicateError, LeaseLostError, SessionBusyError
+from wink_tasks.core.errors import DuplicateError, LeaseLostError, SessionBusyError, ValueInvalidError
 from wink_tasks.core.events import (
     CancelRequested,
     EvaluationAccepted,
@@ -52,6 +54,7 @@ class MailboxConformance(Driven):
             accepted_seq=2,
             accepted_at=clock.now(),
             open_messages=("e1",),
+            mailbox="turns",
         )
         assert d.ledger.session(TENANT, "s1") == SessionRecord(
             tenant=TENANT, session="s1", head=2, created_at=clock.now(), updated_at=clock.now(), current="e1"
@@ -74,6 +77,38 @@ class MailboxConformance(Driven):
         assert d.ledger.session(TENANT, "s2") is None
         assert d.ledger.session("globex", session) is None
         assert d.names(session) == ["EvaluationAccepted"]
+
+    def test_what_is_not_json_is_refused_and_nothing_is_recorded(self, d: Driver) -> None:
+        acceptance = d.acceptance("e1")
+        event = structs.replace(acceptance.event, params={"path": object()})
+        with pytest.raises(ValueInvalidError, match=r"EvaluationAccepted is not JSON: .*object"):
+            d.mailbox.accept(structs.replace(acceptance, event=event))
+        assert d.ledger.session(TENANT, "s1") is None
+        d.accept("e1")
+        claimed = d.claim("e1")
+        with pytest.raises(ValueInvalidError, match="EvaluationSucceeded is not JSON"):
+            d.settle(claimed, end=structs.replace(succeeded("e1"), output={"a", object()}))
+        assert (d.names(), d.status("e1")) == (["EvaluationAccepted"], "STARTED")
+
+    def test_an_evaluation_joins_no_session_of_its_own_id(self, d: Driver) -> None:
+        d.accept("e1", "e2")
+        with pytest.raises(DuplicateError, match="e2"):
+            d.accept("e2", "e2")
+        assert d.names("e2") == ["EvaluationAccepted"]
+        assert d.ledger.evaluation(TENANT, "e2") is None
+
+    def test_what_was_attached_and_the_callers_headers_are_kept(self, d: Driver) -> None:
+        canvas = {"link": [{"task": "t.a", "args": [1, None], "options": {"task_id": "c1"}}]}
+        headers = {"ticket": 7, "stamps": {"team": "blue"}}
+        acceptance = d.acceptance("e1", headers=headers)
+        event = msgspec.structs.replace(acceptance.event, canvas=canvas)
+        [bell] = d.mailbox.accept(msgspec.structs.replace(acceptance, event=event)).doorbells
+        assert bell.headers == headers
+        settled = d.settle(d.claim("e1"), end=succeeded("e1"), serves=["turns"])
+        assert settled.claimed is not None
+        accepted = settled.claimed.read[0].event
+        assert isinstance(accepted, EvaluationAccepted)
+        assert accepted.canvas == canvas
 
     def test_a_session_runs_one_evaluation_at_a_time(self, d: Driver) -> None:
         d.accept("e1")
@@ -127,7 +162,7 @@ class MailboxConformance(Driven):
         d.accept("e2", limit_at=clock.now() + 9)
         d.accept("e3")
         clock.advance(9)
-        assert rung(d.mailbox.reap()) == ["e1", "e2"]
+        assert sorted(rung(d.mailbox.reap())) == ["e1", "e2"]
         failed = EvaluationFailed(evaluation="e2", code="DeadlineExceededError", message="late")
         settled = d.settle(d.claim("e2"), end=failed)
         assert (settled.ended, rung(settled.doorbells)) == (True, ["e2~outcome"])

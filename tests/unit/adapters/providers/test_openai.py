@@ -284,11 +284,14 @@ def test_the_budget_and_the_settings_bound_the_output(api, settings, left, limit
     assert {name: value for name, value in body.items() if name.startswith("max_")} == limits
 
 
-def test_openai_itself_is_asked_in_its_own_way(monkeypatch):
-    """No base URL anywhere: the SDK's own address, which is led to the mock server below the adapter."""
+@pytest.mark.parametrize("variable", [None, ""])
+def test_openai_itself_is_asked_in_its_own_way(monkeypatch, variable):
+    """No base URL anywhere, or an empty one: OpenAI's address, which is led to the mock server below the adapter."""
     import openai
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    if variable is not None:
+        monkeypatch.setenv("OPENAI_BASE_URL", variable)
     with MockProviderServer([answer("Hi.")]) as server:
 
         async def redirected():

@@ -6,7 +6,7 @@ from wink_tasks.core.errors import ContractViolationError
 from wink_tasks.ports.telemetry import METRICS, NullMetrics, NullTracer, declared
 
 
-def test_there_are_nine_metrics_and_each_is_described() -> None:
+def test_there_are_ten_metrics_and_each_is_described() -> None:
     assert set(METRICS) == {
         "wink.prompt.duration_seconds",
         "wink.prompt.tokens.input",
@@ -16,6 +16,8 @@ def test_there_are_nine_metrics_and_each_is_described() -> None:
         "wink.errors",
         "wink.mailbox.depth",
         "wink.mailbox.age_seconds",
+        "wink.mailbox.leases_lost",
+        "wink.sessions.archived",
         "wink.session.active",
     }
     for name, metric in METRICS.items():

@@ -1,27 +1,8 @@
 -- Fragment: the writes, after every key that they need was read: so no command fails once it has begun to write, nor on
 -- a slot that migrates. They begin with a ZREM, which lets them pass at maxmemory, unless they take on new work.
 -- Needs _work, _message.
+--@include _index
 local HOUR = 3600
-local INDEXED = {ready = true, leased = true, dead = true}
-
--- Bring the indexes in line with where the message is now.
-local function index(m, dues, undues)
-  local was, state, sent = m.was, m.state, m.sent
-  if m.when then
-    local when = at(m.when)
-    set(m, 'due', when)
-    dues[#dues + 1], dues[#dues + 2] = when, m.id
-  else
-    set(m, 'due', '0')
-    undues[#undues + 1] = m.id
-  end
-  if was == state then return end
-  if INDEXED[was] then write('ZREM', base .. was .. ':' .. sent.mailbox, m.id) end
-  if INDEXED[state] then write('ZADD', base .. state .. ':' .. sent.mailbox, stamp, m.id) end
-  local open = base .. sent.tenant .. ':open:' .. sent.evaluation
-  if not OPEN[was] then write('SADD', open, m.id) elseif not OPEN[state] then write('SREM', open, m.id) end
-end
-
 -- For an hour a closed message still answers, and is asked about.
 local function retire(m)
   local sent = m.sent

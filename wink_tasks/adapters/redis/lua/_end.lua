@@ -1,14 +1,20 @@
--- Fragment: the end of an evaluation, and dead letters. Needs _work, _message, _session.
+-- Fragment: the end of an evaluation. Needs _work, _message, _session.
+--@include _owed
 local quote = cjson.encode
 
--- Close what is open, make the outcome, and let the next evaluation of the session begin.
-local function finish(e, s, status)
+-- The message that tells of the end: another one after each time that the evaluation was resumed.
+local function outcome_id(e) return e.id .. '~outcome' .. (e.resumed and e.resumed + 1 or '') end
+
+-- Close what is open, make the outcome, and let the next evaluation of the session begin. `died` is the message by whose
+-- death it ends: what its outcome is made of is kept, for it may be resumed.
+local function finish(e, s, status, died)
   set(e, 'status', status)
   set(e, 'ended_seq', s.head)
   set(e, 'ended_at', stamp)
   for _, id in ipairs(call('SMEMBERS', base .. e.tenant .. ':open:' .. e.id)) do close(message(id)) end
-  place(create(e.outcome, 0, s.head))
-  write('HDEL', e.key, 'outcome')
+  local outcome = string.gsub(e.outcome, '"id":"[^"]*"', '"id":"' .. outcome_id(e) .. '"', 1)
+  place(create(outcome, 0, s.head))
+  if died then set(e, 'died', died) else write('HDEL', e.key, 'outcome') end
   tell('ended', e, '')
   local key = base .. e.tenant .. ':waiting:' .. s.id
   s.waiting = s.waiting or call('LRANGE', key, 0, -1)
@@ -21,9 +27,7 @@ local function finish(e, s, status)
       wake(following.first)
     end
   else
-    for i, id in ipairs(s.waiting) do
-      if id == e.id then table.remove(s.waiting, i) end
-    end
+    for i, id in ipairs(s.waiting) do if id == e.id then table.remove(s.waiting, i) end end
     write('LREM', key, 1, e.id)
   end
 end
@@ -38,22 +42,4 @@ local function halt(e, s, actor)
   if leased > 0 then return end
   append(s, actor, '{"type":"EvaluationCancelled","evaluation":' .. quote(e.id) .. ',"reason":' .. quote(e.reason) .. '}')
   finish(e, s, 'REVOKED')
-end
-
-local function bury(m, reason, fault, actor)
-  local e, s = evaluation_of(m), session_of(m)
-  move(m, 'dead')
-  set(m, 'error', fault)
-  set(e, 'dead', (e.dead or '') .. m.id .. ' ')
-  tell('buried', e, m.id)
-  if e.ended_seq ~= '0' then return end
-  append(s, actor, '{"type":"StepDied","evaluation":' .. quote(e.id) .. ',"message":' .. quote(m.id) .. ',"reason":' ..
-    quote(reason) .. ',"error":' .. quote(fault) .. (m.sent.call ~= '' and ',"call":' .. quote(m.sent.call) or '') .. '}')
-  if stopping(e) then halt(e, s, actor)
-  elseif m.sent.kind == 'call' then wake(m.sent.wakes)
-  else
-    append(s, actor, '{"type":"EvaluationFailed","evaluation":' .. quote(e.id) .. ',"code":"DeadLetteredError","message":' ..
-      quote(m.id .. ' is a dead letter: ' .. reason .. (fault ~= '' and '; last error: ' .. fault or '')) .. '}')
-    finish(e, s, 'FAILURE')
-  end
 end

@@ -1,6 +1,9 @@
--- Fragment: what may become of a message; twin of core/delivery.py. Needs _work.
+-- Fragment: what may become of a message; twin of core/delivery.py. Needs _work. Action: Wake.
 -- `sent` is the message as core knows it, `was` its state before the command, `when` the reaper's next look at it.
 local OPEN, bells = {ready = true, delayed = true, leased = true}, {}
+
+-- A lane is a mailbox and a priority: a broker hands out its bells in the order of ringing.
+local function lane_of(sent) return (tonumber(sent.priority) or '') .. ':' .. sent.mailbox end
 
 local function message(id)
   local m = row(base .. 'message:' .. id)
@@ -18,9 +21,14 @@ local function move(m, state, when)
   m.when = when
 end
 
+-- Make it ready, and have its doorbell rung for the `rings`-th time. `rung` is when it rang first, `bell` when it did last
+-- (a microsecond apart, where they are many), `again` when it rings again unless it is confirmed that it was published.
 local function ring(m, rings)
+  m.bell = string.format('%.6f', now + #bells / 1e6)
   set(m, 'rings', rings)
-  move(m, 'ready', now + math.min(300, 5 * 2 ^ math.min(rings - 1, 16)))
+  if rings == 1 then set(m, 'rung', m.bell) end
+  m.again = now + math.min(60, 5 * 2 ^ math.min(rings - 1, 16))
+  move(m, 'ready')
   bells[#bells + 1] = m
 end
 

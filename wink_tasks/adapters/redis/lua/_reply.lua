@@ -5,11 +5,15 @@ local function hand(m, after, last)
   local e, s, read, tail = evaluation_of(m), session_of(m), {}, {}
   local ledger = base .. s.tenant .. ':ledger:' .. s.id
   local function pick(seq) read[#read + 1] = call('XRANGE', ledger, seq .. '-0', seq .. '-0')[1] end
-  if m.sent.kind ~= 'turn' then pick(e.accepted_seq) end
+  if m.sent.kind == 'call' or m.sent.kind == 'outcome' then pick(e.accepted_seq) end
   for seq in string.gmatch(m.reads, '%d+') do pick(seq) end
   if after ~= '' then tail = call('XRANGE', ledger, (after + 1) .. '-0', last) end
   local cancelled = stopping(e) and 1 or 0
-  return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, e.started_at, cancelled, s.head, s.created, tail, read}
+  local held_back, started_at = e.paused == m.id and 1 or 0, e.started_at
+  local last = tonumber(m.lost or 0) > 0 and m.deliveries - m.pardoned > m.sent.max_retries and 1 or 0
+  if e.paused and e.paused ~= '' then started_at = at(started_at + now - e.paused_at) end
+  return {m.spec, m.reads, m.epoch, m.nonce, m.deliveries, m.pardoned, last, started_at, cancelled, s.head, s.created,
+    tail, read, held_back, m.checkpoint or ''}
 end
 
 local function rung(ids)

@@ -1,9 +1,10 @@
 -- drop: forget a session with all that is its own. Action: none, the model does not forget.
--- Guarantee: a session with an evaluation that has not ended stays; what is not there is not in the index either.
+-- Guarantee: a session with an evaluation that has not ended, or with forks, stays; what is not there is not in the
+--            index either.
 -- KEYS  1 due set
 -- ARGV  1 base, 2 now, 3 tenant, 4 session, 5 nonce, 6 only if unchanged since ('': whenever), 7 seconds for which a
---       tombstone stays ('': none)
--- Answer {dropped} | {none} | {busy, current evaluation} | {fresh}
+--       tombstone stays ('': none), 8 only with so many events ('': any number), 9 where it is archived ('': nowhere)
+-- Answer {dropped} | {none} | {busy, current evaluation} | {fresh} | {lent, loans}
 --@include _work
 --@include _message
 --@include _session
@@ -17,7 +18,10 @@ if not s.head then
   return {code}
 end
 if s.current ~= '' then return {'busy', s.current} end
-if ARGV[6] ~= '' and tonumber(s.updated) > tonumber(ARGV[6]) then return {'fresh'} end
+local changed_since = ARGV[6] ~= '' and tonumber(s.updated) > tonumber(ARGV[6])
+if changed_since or ARGV[8] ~= '' and s.head ~= ARGV[8] then return {'fresh'} end
+local loans = call('HGETALL', own .. 'forks:' .. s.id)
+if #loans > 0 then return {'lent', loans} end
 
 write('ZREM', base .. 'sessions', s.tenant .. ':' .. s.id)
 for _, id in ipairs(call('LRANGE', own .. 'evaluations:' .. s.id, 0, -1)) do
@@ -26,13 +30,15 @@ for _, id in ipairs(call('LRANGE', own .. 'evaluations:' .. s.id, 0, -1)) do
   for _, owed in ipairs(left) do
     local m = message(owed)
     write('ZREM', due, owed)
-    write('ZREM', base .. m.state .. ':' .. m.sent.mailbox, owed)
+    for _, index in ipairs({m.state .. ':' .. m.sent.mailbox, 'rung:' .. lane_of(m.sent), 'unconfirmed'}) do
+      write('ZREM', base .. index, owed)
+    end
     write('DEL', m.key)
   end
   for _, key in ipairs({own .. 'open:' .. id, e.key, base .. 'home:' .. id}) do write('DEL', key) end
 end
-for _, kind in ipairs({'evaluations:', 'ledger:', 'session:'}) do write('DEL', own .. kind .. s.id) end
+for _, kind in ipairs({'evaluations:', 'ledger:', 'session:', 'snapshot:'}) do write('DEL', own .. kind .. s.id) end
 write('SET', mark, ARGV[5], 'EX', HOUR)
-if ARGV[7] ~= '' then write('SET', own .. 'expired:' .. s.id, now, 'EX', ARGV[7]) end
+if ARGV[7] ~= '' then write('SET', own .. 'expired:' .. s.id, now .. ' ' .. ARGV[9], 'EX', ARGV[7]) end
 commit()
 return {'dropped'}

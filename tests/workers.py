@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ class WorkerProcess:
         """End it as a crash does."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def story(self) -> str:
+        """The end of its log, and how it ended; where it has not, what each of its threads does."""
+        log = self.log.read_text(errors="replace")
+        told = ""
+        if (code := self.process.poll()) is None:
+            self.process.send_signal(signal.SIGUSR1)  # Celery writes the stack of every thread
+            with suppress(pytest.fail.Exception):
+                eventually(lambda: "MainThread" in self.log.read_text(errors="replace")[len(log) :], "stacks", 3)
+            told = self.log.read_text(errors="replace")[len(log) :]
+        return f"exit code {code}\n{log[-8_000:]}{told}"
 
     def ask_to_end(self) -> None:
         """Ask as a deploy does, once."""
@@ -110,6 +122,18 @@ class Workers:
         if worker.process.poll() is not None:
             pytest.fail(f"worker {worker.name} ended at once:\n{worker.log.read_text()[-4000:]}")
         return any(member.name == worker.name for member in wink.house().store.fleet.workers())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows what became of its workers."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            used = value if isinstance(value, Workers) else getattr(value, "workers", None)
+            for worker in used.started if isinstance(used, Workers) else ():
+                report.sections.append((f"worker {worker.name}", worker.story()))
+    return report
 
 
 @pytest.fixture

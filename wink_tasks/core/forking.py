@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wink_tasks.core.errors import DuplicateError, SessionForkedError, UnknownEventError
+from wink_tasks.core.errors import DuplicateError, ParametersInvalidError, SessionForkedError, UnknownEventError
 from wink_tasks.core.events import AnyEvent, EvaluationCancelled, SessionForked
 from wink_tasks.core.session import SessionState
 
@@ -18,6 +18,14 @@ def first_events(state: SessionState, parent: str, session: str) -> tuple[AnyEve
         SessionForked(tenant=state.tenant, session=session, parent=parent, seq=state.seq),
         *(EvaluationCancelled(evaluation=name, reason=reason) for name in state.open),
     )
+
+
+def checked_event(at: object) -> int:
+    """`at`, if it may be the number of an event. Raises ParametersInvalidError where it is no whole number."""
+    if isinstance(at, bool) or not isinstance(at, int):
+        message = f"at={at!r} does not fit: it takes the number of an event, not {type(at).__name__}"
+        raise ParametersInvalidError(message)
+    return at
 
 
 def no_event(session: str, seq: int, head: int) -> UnknownEventError:

@@ -17,7 +17,7 @@ from wink_tasks.core.events import (
     EvaluationStarted,
     Recorded,
 )
-from wink_tasks.core.forking import no_event
+from wink_tasks.core.forking import checked_event, no_event
 from wink_tasks.core.session import SessionState
 from wink_tasks.core.snapshots import Window, followed
 from wink_tasks.ports.ledger import STATUS_OF, EvaluationRecord
@@ -35,11 +35,11 @@ class PastSession(Session):
 
     @classmethod
     def of(cls, session: Session, at: int) -> PastSession:
-        """`session` as it was at its event `at`. Does no I/O."""
+        """`session` as it was at its event `at`. Does no I/O. Raises ParametersInvalidError where that is no number."""
         mine = session._ledger, session.tenant, session.id  # noqa: SLF001 - its own class
         own = {"reducers": session._reducers, "actor": session._actor, "clock": session._clock}  # noqa: SLF001
         past = cls(*mine, **own, work=session._work)  # type: ignore[arg-type]  # noqa: SLF001 - as above
-        past.at = at
+        past.at = checked_event(at)
         return past
 
     def events(self, *, after: int = 0) -> Iterator[Recorded]:

@@ -14,6 +14,7 @@ from wink_tasks.core.errors import (
     WaitTimeoutError,
 )
 from wink_tasks.core.events import AnyEvent, Dispatched, Event, Recorded, SessionOpened, SliceSeeded
+from wink_tasks.core.forking import checked_event
 from wink_tasks.core.log import Log
 from wink_tasks.core.reducers import NO_REDUCERS, Reducers
 from wink_tasks.core.session import SessionState, fold
@@ -162,7 +163,7 @@ class Session:
         """
         if self._clock is None:
             raise UnsupportedError(f"a tool cannot fork its session {self.id!r}: what it writes has to be taken back")
-        at = self.seq if at is None else at
+        at = self.seq if at is None else checked_event(at)
         options = {"reducers": self._reducers, "actor": self._actor}
         after = open_fork(self._ledger, self.tenant, self.id, at=at, name=name, **options)  # type: ignore[arg-type]
         if due(0, after.seq):

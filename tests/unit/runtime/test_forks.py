@@ -105,6 +105,9 @@ def test_what_cannot_be_forked(session: Session, shop: Shop):
     for at in (session.seq + 1, 0, -3):
         with pytest.raises(UnknownEventError, match=f"session 's1' has no event {at}: they are numbered from 1 to "):
             session.fork(at=at)
+    for other in ("x", 4.0, True):
+        with pytest.raises(ParametersInvalidError, match=f"at={other!r} does not fit: it takes the number of an event"):
+            session.fork(at=other)
     with pytest.raises(DuplicateError, match="'s1' already"):
         session.fork(at=1, name="s1")
     with pytest.raises(ParametersInvalidError, match="session 'bad name' is not usable"):

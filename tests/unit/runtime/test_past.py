@@ -10,6 +10,7 @@ import pytest
 from tests.unit.runtime.conftest import Review, Shop
 from wink_tasks import (
     DeadLetteredError,
+    ParametersInvalidError,
     Session,
     UnknownSessionError,
     UnsupportedError,
@@ -78,6 +79,12 @@ def test_a_point_that_is_none(session: Session, at: int):
     steps(session, "a", "b")
     with pytest.raises(UnknownEventError, match=rf"has no event {at}: they are numbered from 1 to 3 so far"):
         PastSession.of(session, at).refresh()
+
+
+@pytest.mark.parametrize("at", ["3", 3.0, True])
+def test_a_point_that_is_no_number(session: Session, at: object):
+    with pytest.raises(ParametersInvalidError, match=f"at={at!r} does not fit: .* not {type(at).__name__}"):
+        PastSession.of(session, at)
 
 
 def test_a_point_of_a_session_that_is_not_there(session: Session):

@@ -144,6 +144,7 @@ def test_arguments_that_are_no_json(shop: Shop):
         ({"headers": [1]}, r"headers=\[1\] does not fit: it takes names with values, not list"),
         ({"queue": 5}, "queue=5 does not fit: it takes a name"),
         ({"eta": "tomorrow"}, "eta='tomorrow' does not fit: as text it is a moment of ISO 8601"),
+        ({"eta": 5}, r"eta=5 does not fit: it takes an aware datetime \(seconds: use countdown\), not int"),
     ],
     ids=str,
 )

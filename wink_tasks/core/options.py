@@ -18,6 +18,7 @@ LONGEST_KEY: Final = 1_000
 KINDS: Final[Mapping[str, tuple[type, str]]] = {
     **dict.fromkeys(("session", "tenant", "queue", "idempotency_key", "task_id"), (str, "text")),
     "priority": (int, "a whole number"),
+    "eta": (datetime, "an aware datetime (seconds: use countdown)"),
     **dict.fromkeys(("headers", "labels", "model_settings"), (Mapping, "names with values")),
 }
 """What an option has to be, where nothing else would say so: who keeps ids as numbers gives one easily."""

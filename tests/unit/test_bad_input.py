@@ -135,7 +135,7 @@ def test_arguments_that_are_no_json(shop: Shop):
     ("options", "told"),
     [
         ({"task_id": 5}, "task_id=5 does not fit: it takes text, not int"),
-        ({"session": 5}, "session=5 does not fit: it takes text, not int"),
+        ({"session": 5}, "session=5 does not fit: it takes text .*, not int"),
         ({"tenant": 5}, "tenant=5 does not fit: it takes text, not int"),
         ({"idempotency_key": 5}, "idempotency_key=5 does not fit: it takes text, not int"),
         ({"priority": "high"}, "priority='high' does not fit: it takes a whole number, not str"),
@@ -151,6 +151,11 @@ def test_arguments_that_are_no_json(shop: Shop):
 def test_options_of_another_kind_are_named(shop: Shop, options: dict[str, Any], told: str):
     with scripted(shop.wink, {}), pytest.raises(ParametersInvalidError, match=told):
         shop.chat.apply_async(["x"], **options)
+
+
+def test_a_session_is_named_not_given(shop: Shop):
+    with scripted(shop.wink, {}), pytest.raises(ParametersInvalidError, match=r"use session\.id\), not Session"):
+        shop.chat.with_options(session=shop.wink.session("s"))
 
 
 def test_a_limit_that_a_run_does_not_take_names_the_one_that_it_does(shop: Shop):

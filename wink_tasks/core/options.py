@@ -16,7 +16,8 @@ LONGEST_KEY: Final = 1_000
 """Characters of an idempotency key."""
 
 KINDS: Final[Mapping[str, tuple[type, str]]] = {
-    **dict.fromkeys(("session", "tenant", "queue", "idempotency_key", "task_id"), (str, "text")),
+    "session": (str, "text (of a Session: use session.id)"),
+    **dict.fromkeys(("tenant", "queue", "idempotency_key", "task_id"), (str, "text")),
     "priority": (int, "a whole number"),
     "eta": (datetime, "an aware datetime (seconds: use countdown)"),
     **dict.fromkeys(("headers", "labels", "model_settings"), (Mapping, "names with values")),

@@ -13,7 +13,7 @@ from wink_tasks.adapters.celery.tasks import Application, declare_prompt, declar
 from wink_tasks.core.bindings import Scope, made_by
 from wink_tasks.core.errors import DeclarationError
 from wink_tasks.core.events import Json
-from wink_tasks.core.function import Backoff
+from wink_tasks.core.function import Backoff, listed_exceptions
 from wink_tasks.core.limits import Budget
 from wink_tasks.core.prompt import OnChange, PromptDefinition
 from wink_tasks.core.task import TaskDefinition
@@ -76,7 +76,7 @@ class Declares(Application):
 
         def declare(function: Callable[P, R]) -> ToolHandle[P, R]:
             chosen = {**options, "name": options.get("name") or function.__name__}
-            chosen["retry_on"] = tuple(options.get("retry_on", ()))
+            chosen["retry_on"] = listed_exceptions(f"tool {chosen['name']!r}", "retry_on", options.get("retry_on", ()))
             definition = ToolDefinition.of(
                 function, context_type=ToolContext, bound=self.registry.resources.bound, **chosen
             )
@@ -235,9 +235,10 @@ def defined(
 ) -> TaskDefinition:
     """The definition of a task that is declared so. Raises DeclarationError."""
     short = name or function.__name__
+    what = f"task {short!r}"
     if others:
         message = (
-            f"task {short!r} does not take {', '.join(sorted(others))}: take a ToolContext parameter where Celery has "
+            f"{what} does not take {', '.join(sorted(others))}: take a ToolContext parameter where Celery has "
             f"bind and self, and deadline= for its time limits"
         )
         raise DeclarationError(message)
@@ -245,7 +246,7 @@ def defined(
     if retry_backoff:
         if retry_backoff < 0 or not retry_backoff_max > 0:
             message = (
-                f"task {short!r}: retry_backoff={retry_backoff!r} and retry_backoff_max={retry_backoff_max!r} "
+                f"{what}: retry_backoff={retry_backoff!r} and retry_backoff_max={retry_backoff_max!r} "
                 f"are seconds, greater than zero"
             )
             raise DeclarationError(message)
@@ -256,7 +257,10 @@ def defined(
         context_type=ToolContext,
         queue=queue,
         max_retries=max_retries,
-        retry_on=(*retry_on, *autoretry_for),
+        retry_on=(
+            *listed_exceptions(what, "retry_on", retry_on),
+            *listed_exceptions(what, "autoretry_for", autoretry_for),
+        ),
         backoff=backoff,
         deadline=deadline,
         visibility_timeout=visibility_timeout,

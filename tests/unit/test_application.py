@@ -139,6 +139,9 @@ def test_declarations_that_can_never_run(shop: Shop):
             """Again."""
             return ""
 
+    with pytest.raises(DeclarationError, match=r"tool 'note': retry_on=<class 'OSError'> .* retry_on=\[OSError\]"):
+        shop.wink.tool(retry_on=OSError)(shop.note)
+
     with pytest.raises(DeclarationError, match="no provider is called 'nobody'; there are: house, offline, openai"):
 
         @shop.wink.prompt(output=str, model="nobody:m")

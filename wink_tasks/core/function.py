@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from wink_tasks.core.errors import DeclarationError, ResourceCloseError, UnresolvedAnnotationError
 from wink_tasks.core.events import Json
+from wink_tasks.core.limits import check_seconds
 from wink_tasks.core.retry import EQUAL_JITTER, FIRST_DELAY, LONGEST_DELAY, backoff
 from wink_tasks.core.signature import Signature
 from wink_tasks.core.typed import TypedJson
@@ -27,6 +28,17 @@ class Backoff:
     def pause(self, failures: int, draw: float) -> float:
         """Seconds to wait after the `failures`-th failure; `draw` is in [0, 1)."""
         return backoff(failures, draw, first=self.first, longest=self.longest, jitter=self.jitter)
+
+
+def listed_exceptions(what: str, option: str, listed: object) -> tuple[type[Exception], ...]:
+    """The classes of exceptions that an option of a declaration lists. Raises DeclarationError where it does not."""
+    if not isinstance(listed, Iterable):
+        raise DeclarationError(f"{what}: {option}={listed!r} is no list of exceptions: {option}=[OSError]")
+    classes = tuple(listed)
+    for one in classes:
+        if not (isinstance(one, type) and issubclass(one, Exception)):
+            raise DeclarationError(f"{what}: {option} lists {one!r}, which is no class of exceptions")
+    return classes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,17 +60,12 @@ class FunctionDefinition:
     backoff: Backoff = Backoff()
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and not self.timeout > 0:
-            raise DeclarationError(f"{self.what}: timeout={self.timeout!r} is not greater than zero")
+        check_seconds(self.what, "timeout", self.timeout)
         given: object = self.max_retries
         if isinstance(given, bool) or not isinstance(given, int):
             raise DeclarationError(f"{self.what}: max_retries={given!r} is no number of retries; 0 is at most once")
         if self.max_retries < 0:
             raise DeclarationError(f"{self.what}: max_retries={self.max_retries!r} is less than zero")
-        listed: tuple[object, ...] = self.retry_on
-        for one in listed:
-            if not (isinstance(one, type) and issubclass(one, Exception)):
-                raise DeclarationError(f"{self.what}: retry_on lists {one!r}, which is no class of exceptions")
         with suppress(UnresolvedAnnotationError):
             self.result.finalize()
 

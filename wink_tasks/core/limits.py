@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 
 from wink_tasks.core.errors import DeclarationError
 
 MICROS_PER_DOLLAR: Final = 1_000_000
+
+
+def is_number(given: object) -> TypeGuard[float]:
+    """Whether it is a number that limits something: True and False are none."""
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def check_seconds(what: str, option: str, given: object) -> None:
+    """Raise DeclarationError for a limit in seconds that is neither None nor a number greater than zero."""
+    if given is not None and not (is_number(given) and given > 0):
+        raise DeclarationError(f"{what}: {option}={given!r} does not fit: it takes seconds, greater than zero")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from wink_tasks.core.errors import ParametersInvalidError
 from wink_tasks.core.events import Json
-from wink_tasks.core.limits import Budget
+from wink_tasks.core.limits import Budget, is_number
 
 LONGEST_KEY: Final = 1_000
 """Characters of an idempotency key."""
@@ -62,7 +62,7 @@ class CallOptions:
         for name in ("deadline", "expires", "countdown"):
             value = getattr(self, name)
             moment = isinstance(value, datetime) and name != "countdown"
-            number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf
+            number = is_number(value) and 0 <= value < inf
             if value is not None and not moment and not number:
                 kinds = "seconds" if name == "countdown" else "seconds, or an aware datetime"
                 message = f"{name}={value!r} does not fit: it takes {kinds}, not below zero"

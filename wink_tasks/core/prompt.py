@@ -15,7 +15,7 @@ from wink_tasks.core.codec import encode
 from wink_tasks.core.errors import DeclarationError, PromptFailedError, UnresolvedAnnotationError
 from wink_tasks.core.evaluation import Finish, Reject
 from wink_tasks.core.events import Json
-from wink_tasks.core.limits import Budget
+from wink_tasks.core.limits import Budget, check_seconds
 from wink_tasks.core.output import Output
 from wink_tasks.core.parameters import Parameters
 from wink_tasks.core.sections import DeclaredTool, Section, check_template, fill, walk
@@ -146,8 +146,7 @@ class PromptDefinition:
         if not isinstance(models, tuple) or not models:
             message = f'{self._what}: models={models!r} is not a tuple of one or more names: ("openai:gpt-5-mini",)'
             raise DeclarationError(message)
-        if self.deadline is not None and not self.deadline > 0:
-            raise DeclarationError(f"{self._what}: deadline={self.deadline!r} is not greater than zero")
+        check_seconds(self._what, "deadline", self.deadline)
         if self.max_turns < 1:
             raise DeclarationError(f"{self._what}: max_turns={self.max_turns!r} is less than one")
         earlier = 0 if self.history in ("session", "none") else self.history

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,7 +14,7 @@ from wink_tasks.core.delivery import LONGEST_LEASE, SHORTEST_LEASE
 from wink_tasks.core.errors import DeclarationError
 from wink_tasks.core.events import Json
 from wink_tasks.core.function import Backoff, FunctionDefinition
-from wink_tasks.core.limits import Budget
+from wink_tasks.core.limits import Budget, check_seconds, is_number
 from wink_tasks.core.parameters import Parameters
 from wink_tasks.core.prompt import OnChange, check_change
 from wink_tasks.core.signature import Signature
@@ -51,7 +51,7 @@ class TaskDefinition:
         context_type: type,
         queue: str | None = None,
         max_retries: int = 3,
-        retry_on: Sequence[type[Exception]] = (),
+        retry_on: tuple[type[Exception], ...] = (),
         backoff: Backoff | None = None,
         deadline: float | None = None,
         visibility_timeout: float | None = None,
@@ -69,7 +69,7 @@ class TaskDefinition:
             signature=Signature.of(function, f"task {name!r}", context_type, documented=False, bound=bound),
             queue=queue,
             max_retries=max_retries,
-            retry_on=tuple(retry_on),
+            retry_on=retry_on,
             backoff=backoff or Backoff(),
         )
         return cls(
@@ -85,12 +85,12 @@ class TaskDefinition:
         if _NAME.fullmatch(self.name) is None:
             message = f"{self.what}: a name is letters, digits and any of ._-, a letter or _ first: give it name="
             raise DeclarationError(message)
-        if self.deadline is not None and not self.deadline > 0:
-            raise DeclarationError(f"{self.what}: deadline={self.deadline!r} is not greater than zero")
+        check_seconds(self.what, "deadline", self.deadline)
         check_change(self.what, self.version, self.on_change)
         lease = self.visibility_timeout
-        if lease is not None and not SHORTEST_LEASE <= lease <= LONGEST_LEASE:
-            message = f"{self.what}: visibility_timeout={lease!r} is not within {SHORTEST_LEASE:g} s and 12 h"
+        if lease is not None and not (is_number(lease) and SHORTEST_LEASE <= lease <= LONGEST_LEASE):
+            limits = f"from {SHORTEST_LEASE:g} to {LONGEST_LEASE:g}"
+            message = f"{self.what}: visibility_timeout={lease!r} does not fit: it takes seconds, {limits}"
             raise DeclarationError(message)
 
     @property

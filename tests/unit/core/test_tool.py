@@ -104,7 +104,8 @@ def test_async_functions_are_marked() -> None:
     [
         (read_file, {"name": "read file"}, "'read file': providers take 1 to 64"),
         (read_file, {"name": "proj.read_file"}, "providers take"),
-        (read_file, {"timeout": 0}, "timeout=0 is not greater than zero"),
+        (read_file, {"timeout": 0}, "timeout=0 does not fit: it takes seconds, greater than zero"),
+        (read_file, {"timeout": "3"}, "timeout='3' does not fit"),
         (read_file, {"max_retries": -1}, "max_retries=-1 is less than zero"),
         (silent_about_result, {}, "does not say what it returns"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wink_tasks.core.errors import DuplicateError, ParametersInvalidError, SessionForkedError, UnknownEventError
 from wink_tasks.core.events import AnyEvent, EvaluationCancelled, SessionForked
 from wink_tasks.core.session import SessionState
@@ -38,7 +40,7 @@ def session_taken(session: str) -> DuplicateError:
     return DuplicateError(f"there is a session {session!r} already: fork under another name")
 
 
-def still_forked(session: str, forks: list[str]) -> SessionForkedError:
+def still_forked(session: str, forks: Iterable[str]) -> SessionForkedError:
     """The error for a session that cannot be dropped before its forks."""
     names = ", ".join(map(repr, sorted(forks)))
     return SessionForkedError(f"session {session!r} has forks, which read its first events: delete {names} first")

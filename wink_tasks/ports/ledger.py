@@ -141,6 +141,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def forks(self, tenant: str, session: str) -> Sequence[str]:
+        """The sessions that read this one's first events, also those that are about to be opened: it stays for them."""
+        ...
+
     def snapshot(self, tenant: str, session: str) -> Snapshot | None:
         """The snapshot that was kept last."""
         ...

@@ -18,6 +18,7 @@ from wink_tasks.core.errors import (
     ValueInvalidError,
 )
 from wink_tasks.core.events import Recorded
+from wink_tasks.core.forking import still_forked
 from wink_tasks.core.redaction import redact
 from wink_tasks.core.reducers import Reducers
 from wink_tasks.core.session import SessionState, fold
@@ -146,12 +147,15 @@ class Archivist:
     def retire(self, tenant: str, session: str) -> str | None:
         """Put a session that has nothing left to do into the archive, and drop it; where it is.
 
-        None where it has changed since: it stays. Raises SessionBusyError, ArchiveFailedError, UnknownSessionError.
+        None where it has changed since: it stays. Raises SessionBusyError and SessionForkedError before a file is
+        written, ArchiveFailedError, UnknownSessionError.
         """
         copy = copy_of(self._ledger, self._reducers, tenant, session)
         if copy.archived.unended or copy.owed:
             what = copy.archived.unended or copy.owed
             raise SessionBusyError(f"session {session!r} is at work: {what[0]!r} has not ended")
+        if forks := self._ledger.forks(tenant, session):
+            raise still_forked(session, forks)
         where = self._put(copy)
         dropped = self._ledger.retire(tenant, session, head=len(copy.archived.events), where=where)
         return where if dropped else None

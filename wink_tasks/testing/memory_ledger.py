@@ -75,6 +75,11 @@ class MemoryLedger:
             for event in events:
                 work.append(s, actor, event)
 
+    def forks(self, tenant: str, session: str) -> Sequence[str]:
+        """The sessions that read this one's first events."""
+        with self._books.lock:
+            return [one.id for one in self._books.sessions.values() if (one.tenant, one.parent) == (tenant, session)]
+
     def snapshot(self, tenant: str, session: str) -> Snapshot | None:
         """The snapshot that was kept last."""
         with self._books.lock:
@@ -160,7 +165,7 @@ class MemoryLedger:
                 return False
             if s.current:
                 raise _busy(s)
-            if forks := self._forks(s):
+            if forks := self.forks(tenant, session):
                 raise still_forked(session, forks)
             self._drop(s)
             return True
@@ -185,7 +190,7 @@ class MemoryLedger:
                 return False
             if s.current:
                 raise _busy(s)
-            if forks := self._forks(s):
+            if forks := self.forks(tenant, session):
                 raise still_forked(session, forks)
             return self._retired(s, where, len(s.ledger) == head)
 
@@ -225,7 +230,7 @@ class MemoryLedger:
     def _unchanged(self, until: float) -> list[SessionBook]:
         with self._books.lock:
             old = [s for s in self._books.sessions.values() if s.updated <= until and not s.current]
-            old = [s for s in old if not self._forks(s)]
+            old = [s for s in old if not self.forks(s.tenant, s.id)]
             return sorted(old, key=lambda s: (self._books.partition(s.id), s.updated, f"{s.tenant}:{s.id}"))
 
     def _retired(self, s: SessionBook, where: str, unchanged: bool) -> bool:
@@ -239,9 +244,6 @@ class MemoryLedger:
         with self._books.lock:
             until, where = self._books.tombstones.get((tenant, session), (0.0, ""))
             return where if self._books.now() < until else None
-
-    def _forks(self, s: SessionBook) -> list[str]:
-        return [one.id for one in self._books.sessions.values() if (one.tenant, one.parent) == (s.tenant, s.id)]
 
     def _drop(self, s: SessionBook) -> None:
         del self._books.sessions[s.tenant, s.id]

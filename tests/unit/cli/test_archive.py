@@ -175,6 +175,14 @@ def test_sessions_are_archived_and_dropped(desk: Desk, command: Command, kept: P
     assert "desk.total" in command("runs", "show", whole(file).runs[0].id).out + command("runs", "ls").out
 
 
+def test_a_session_with_forks_stays_and_no_file_is_written(desk: Desk, command: Command, kept: Path):
+    desk.wink.session("s1").fork(name="fork")
+    printed = command("sessions", "archive", "s1", "--yes")
+    told = "Session s1 stays: session 's1' has forks, which read its first events: delete 'fork' first\n"
+    assert (printed.code, told in printed.out) == (1, True)
+    assert not kept.exists()
+
+
 def test_what_is_at_work_or_changes_stays(desk: Desk, command: Command, kept: Path, kit: Scripted):
     desk.chat.with_options(session="s1", countdown=50).delay("x")
     archivist = desk.wink.house().archivist

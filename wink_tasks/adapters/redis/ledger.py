@@ -73,6 +73,10 @@ class RedisLedger:
         """Open a session whose first events are another's."""
         self._forks.open(tenant, parent, session, at=at, events=events, actor=actor)
 
+    def forks(self, tenant: str, session: str) -> Sequence[str]:
+        """The sessions that read this one's first events."""
+        return self._forks.of(tenant, session)
+
     def snapshot(self, tenant: str, session: str) -> Snapshot | None:
         """The snapshot that was kept last."""
         [row] = self._link.ask(("HGETALL", self._key(tenant, session, "snapshot")))

@@ -144,6 +144,7 @@ class ForkConformance(Driven):
         fork(six, "s1", "s2", 4)
         fork(six, "s1", "s3", 2)
         fork(six, "s2", "s4", 3)
+        assert [sorted(six.ledger.forks(TENANT, name)) for name in ("s1", "s2", "s3")] == [["s2", "s3"], ["s4"], []]
         with pytest.raises(SessionForkedError, match=r"'s1' has forks, .* delete 's2', 's3' first"):
             six.ledger.delete(TENANT, "s1")
         assert six.ledger.delete(TENANT, "s3")

@@ -161,6 +161,8 @@ def test_a_revoked_id_of_ours_is_cancelled_and_its_doorbell_heard(desk: Desk, ca
 def test_what_was_never_accepted_is_revoked_and_expires_as_ever(desk: Desk):
     past = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
     stranger = desk.request(id="stranger", expires=past)
+    with away(desk):
+        assert not stranger.revoked(), "nobody can tell, and the worker goes on"
     assert stranger.revoked()
     assert desk.acknowledged == ["stranger"]
     mine = desk.request(expires=past)

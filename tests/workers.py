@@ -103,7 +103,7 @@ class Workers:
             process = subprocess.Popen(
                 [*command, "-c", str(concurrency), "-l", "INFO", *options],
                 cwd=ROOT,
-                env={**os.environ, **self.env, **(env or {})},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.env, **(env or {})},
                 stdout=out,
                 stderr=out,
                 start_new_session=True,

@@ -69,7 +69,7 @@ class Process:
         self.consumer = SimpleNamespace(
             pool=self.pool,
             task_consumer=SimpleNamespace(cancel=self.asked("cancel"), channel=channel),
-            controller=SimpleNamespace(hub=self.hub, wait_for_soft_shutdown=self.asked("soft")),
+            controller=SimpleNamespace(hub=self.hub, exitcode=None, wait_for_soft_shutdown=self.asked("soft")),
         )
 
     def asked(self, what: str):
@@ -140,7 +140,8 @@ def test_asked_twice_it_does_not_wait(
     signal.raise_signal(first)
     eventually(lambda: process.done == ["closing"], "it claims nothing")
     signal.raise_signal(second)
-    assert process.code() == code
+    assert process.code() == process.consumer.controller.exitcode == code
+    assert state.should_stop == int(second == signal.SIGQUIT)
     assert handlers == [first]
 
 
@@ -170,6 +171,29 @@ def test_celery_may_end_by_another_way(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert process.code() == 0
     assert process.done.count("read") == 2
     assert "Celery ends: nothing is claimed any more" in caplog.text
+
+
+def test_a_worker_that_celery_ends_for_an_error_ends_with_its_code(monkeypatch: pytest.MonkeyPatch):
+    process = Process(monkeypatch, "thread")
+    process.consumer.controller.exitcode = 1
+    process.drain(grace=0.01).begin()
+    assert process.code() == process.consumer.controller.exitcode == 1
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_it_does_not_outlive_a_process_that_ends_by_itself(monkeypatch: pytest.MonkeyPatch, asked: bool):
+    """A thread that runs while the interpreter is taken down may crash it."""
+    ends = []
+    monkeypatch.setattr(lifecycle.atexit, "register", lambda call, *args: ends.append((call, args)))
+    process = Process(monkeypatch, "thread")
+    process.drain(grace=3600)
+    if asked:
+        signal.raise_signal(signal.SIGTERM)
+        eventually(lambda: process.done == ["closing"], "it waits for the grace")
+    [(call, (thread,))] = ends
+    call(thread)
+    assert not thread.is_alive()
+    assert process.left.empty()
 
 
 def test_a_broker_that_is_away_keeps_nobody(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):

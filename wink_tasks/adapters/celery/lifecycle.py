@@ -7,6 +7,7 @@ signal, and ends the process where only steps that were handed back keep it.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import queue
@@ -41,6 +42,9 @@ HUSH: Final = 3.0
 
 BEGIN: Final = 0
 """In the place of a signal: Celery has begun to end by another way, as by `celery control shutdown`."""
+
+OVER: Final = -1
+"""In the place of a signal: the process ends by itself."""
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -83,7 +87,9 @@ class Drain:
 
     def start(self) -> None:
         """Begin to listen for signals."""
-        threading.Thread(target=self._run, name="wink-drain", daemon=True).start()
+        thread = threading.Thread(target=self._run, name="wink-drain", daemon=True)
+        thread.start()
+        atexit.register(self._over, thread)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
                 self._chain(number)
@@ -104,23 +110,34 @@ class Drain:
         if number == signal.SIGTERM and REMAP_SIGTERM == "SIGQUIT":
             number = signal.SIGQUIT
         self._asked.put(number)
-        if number == signal.SIGQUIT or state.should_stop is not None:
-            # Celery's own way of ending tasks by force would end runs behind our back, and raises on most pools.
-            state.should_stop = state.should_stop or 1
-        else:
+        # Celery's own way of ending tasks by force would end runs behind our back, and raises on most pools.
+        if number == signal.SIGQUIT:
+            state.should_stop = 1
+        elif state.should_stop is None:
             self._chained[number](number, frame)
             self._chain(signal.SIGINT)  # Celery has put its next handler there
 
+    def _over(self, thread: threading.Thread) -> None:
+        """Have the thread end: one that runs on while the interpreter is taken down may crash it."""
+        self._asked.put(OVER)
+        thread.join()
+
     def _run(self) -> None:
-        number = self._asked.get()
+        with suppress(SystemExit):
+            self._drain()
+
+    def _drain(self) -> None:
+        number = self._heard()
         self._leaver.closing()
         grace = 0.0 if number == signal.SIGQUIT else self._grace
-        self._code = os.EX_OK if number in (BEGIN, signal.SIGTERM) else 1
+        controller = self._consumer.controller
+        self._code = (controller.exitcode or os.EX_OK) if number == BEGIN else int(number != signal.SIGTERM)
         how = "Celery ends" if number == BEGIN else signal.Signals(number).name
         log.info("%s: nothing is claimed any more; steps in hand get %g s", how, grace)
         again = self._next(grace)
         if again == signal.SIGQUIT:
             self._code = 1
+        controller.exitcode = self._code  # also where Celery gets to end by itself
         self._quiet.wait(HUSH)  # else this worker would hear of what it hands back
         handed = self._leaver.hand_back()
         why = "as asked again" if again else f"after {grace:g} s"
@@ -135,13 +152,19 @@ class Drain:
     def _next(self, seconds: float) -> int | None:
         """The next signal within that time."""
         by = time.monotonic() + seconds
-        while True:
-            try:
-                found = self._asked.get(timeout=max(0.0, by - time.monotonic()))
-            except queue.Empty:
-                return None
-            if found != BEGIN:
-                return found
+        try:
+            while (found := self._heard(max(0.0, by - time.monotonic()))) == BEGIN:
+                pass
+        except queue.Empty:
+            return None
+        return found
+
+    def _heard(self, seconds: float | None = None) -> int:
+        """What is asked next. Raises queue.Empty where nothing is within that time, SystemExit where all is over."""
+        found = self._asked.get(timeout=seconds)
+        if found == OVER:
+            raise SystemExit
+        return found
 
     def _await_others(self) -> None:
         """A host's own tasks end in their own time, as without us, or when a signal comes once more."""

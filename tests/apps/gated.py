@@ -90,7 +90,7 @@ def add(ctx: ToolContext, a: int, b: int) -> int:
     return a + b
 
 
-@wink.prompt(output=Sum, tools=[add], model="gated:m", deadline=60)
+@wink.prompt(output=Sum, tools=[add], model="gated:m")
 def total(text: str) -> str:
     """You add."""
     return f"Add up {text}."

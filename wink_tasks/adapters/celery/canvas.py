@@ -12,7 +12,6 @@ from typing import Any, Final, cast
 
 from celery import Celery, states
 from celery.app.task import Context
-from celery.backends.redis import RedisBackend
 from celery.canvas import Signature
 from kombu.utils.json import dumps, loads
 
@@ -124,8 +123,12 @@ def in_other_hands(app: Celery, request: Context) -> bool:
 
     Celery's Redis backend lets one claim it for some seconds; whoever comes meanwhile is told nothing.
     """
+    if not request.chord:
+        return False
+    from celery.backends.redis import RedisBackend  # a tenth of what importing us would cost those who have another
+
     backend = app.backend
-    if not request.chord or not isinstance(backend, RedisBackend):
+    if not isinstance(backend, RedisBackend):
         return False
     size, claim = (backend.client.get(backend.get_key_for_group(request.group, key)) for key in (".s", ".c"))
     return size is not None and claim not in (None, b"done", "done")

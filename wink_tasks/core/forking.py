@@ -43,4 +43,6 @@ def session_taken(session: str) -> DuplicateError:
 def still_forked(session: str, forks: Iterable[str]) -> SessionForkedError:
     """The error for a session that cannot be dropped before its forks."""
     names = ", ".join(map(repr, sorted(forks)))
-    return SessionForkedError(f"session {session!r} has forks, which read its first events: delete {names} first")
+    return SessionForkedError(
+        f"session {session!r} has forks, which read its first events: archive or delete {names} first"
+    )

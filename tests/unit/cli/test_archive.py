@@ -178,7 +178,7 @@ def test_sessions_are_archived_and_dropped(desk: Desk, command: Command, kept: P
 def test_a_session_with_forks_stays_and_no_file_is_written(desk: Desk, command: Command, kept: Path):
     desk.wink.session("s1").fork(name="fork")
     printed = command("sessions", "archive", "s1", "--yes")
-    told = "Session s1 stays: session 's1' has forks, which read its first events: delete 'fork' first\n"
+    told = "Session s1 stays: session 's1' has forks, which read its first events: archive or delete 'fork' first\n"
     assert (printed.code, told in printed.out) == (1, True)
     assert not kept.exists()
 

@@ -121,7 +121,7 @@ def test_a_fork_beyond_the_head_is_one_line_and_code_2(desk: Desk, run_id: str, 
 def test_a_session_with_forks_is_not_deleted(desk: Desk, run_id: str, command: Command):
     command("sessions", "fork", "s1", "--at", "7", "--as", "s2")
     printed = command("sessions", "delete", "s1", "--yes")
-    said = "wink: session 's1' has forks, which read its first events: delete 's2' first\n"
+    said = "wink: session 's1' has forks, which read its first events: archive or delete 's2' first\n"
     assert printed == (2, "", said)
     assert command("sessions", "delete", "s2", "--yes").code == 0
     assert command("sessions", "delete", "s1", "--yes").code == 0

@@ -64,8 +64,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __post_init__(self) -> None:
         for field in self.__struct_fields__:
             limit = getattr(self, field)
-            if limit is not None and not limit > 0:
-                message = f"Budget({field}={limit!r}): a limit is greater than zero, or None for no limit"
+            kind, words = (int | float, "a number") if field == "cost_usd" else (int, "a whole number")
+            if limit is not None and not (is_number(limit) and isinstance(limit, kind) and limit > 0):
+                message = f"Budget({field}={limit!r}): a limit is {words} greater than zero, or None for no limit"
                 raise DeclarationError(message)
 
     def exceeded(self, usage: Usage) -> str | None:

@@ -31,6 +31,20 @@ def test_a_limit_is_greater_than_zero(field: str, limit: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"total_tokens": "many"}, r"Budget\(total_tokens='many'\): a limit is a whole number greater than zero"),
+        ({"total_tokens": 1e5}, r"Budget\(total_tokens=100000\.0\): a limit is a whole number"),
+        ({"output_tokens": True}, r"Budget\(output_tokens=True\): a limit is a whole number"),
+        ({"cost_usd": "5"}, r"Budget\(cost_usd='5'\): a limit is a number greater than zero"),
+    ],
+)
+def test_a_limit_is_what_a_ledger_can_read_again(limits: dict[str, Any], told: str) -> None:
+    with pytest.raises(DeclarationError, match=told):
+        Budget(**limits)
+
+
+@pytest.mark.parametrize(
     ("budget", "usage", "reached"),
     [
         (Budget(), Usage(input_tokens=10**9), None),

@@ -25,6 +25,7 @@ from wink_tasks.adapters.providers.shipped import shipped_providers
 from wink_tasks.core.errors import ConfigurationError, UnknownPromptError
 from wink_tasks.core.events import Json
 from wink_tasks.core.ids import checked_name, checked_tenant, evaluation_of
+from wink_tasks.core.kinds import check_kind, models_in
 from wink_tasks.declaring import Declares
 from wink_tasks.ports.archive import Archive
 from wink_tasks.ports.fleet import Worker
@@ -106,6 +107,7 @@ class Wink(Declares):
 
     def run(self, run_id: str, *, tenant: str | None = None) -> Run[Any]:
         """The handle of an evaluation, by its id or that of any of its steps. Does no I/O."""
+        check_kind("run_id", run_id, str, "text (of a Run: use run.id)")
         chosen = checked_tenant(tenant or self.settings.default_tenant)
         return Run(evaluation_of(run_id), desk=self.desk, tenant=chosen, app=self.app)
 
@@ -147,7 +149,7 @@ class Wink(Declares):
             raise UnknownPromptError(message)
         chosen = call_options(self.app, options)
         if chosen.model is not None:
-            self._check_models(prompt, [chosen.model] if isinstance(chosen.model, str) else chosen.model)
+            self._check_models(prompt, models_in(chosen.model))
         house.agree()
         tenant, run = house.submitter.submit(definition, args, kwargs, chosen)
         return Run(run, desk=lambda: self._desk(house), tenant=tenant, app=self.app)

@@ -145,12 +145,29 @@ def test_arguments_that_are_no_json(shop: Shop):
         ({"queue": 5}, "queue=5 does not fit: it takes a name"),
         ({"eta": "tomorrow"}, "eta='tomorrow' does not fit: as text it is a moment of ISO 8601"),
         ({"eta": 5}, r"eta=5 does not fit: it takes an aware datetime \(seconds: use countdown\), not int"),
+        ({"budget": 5}, "budget=5 does not fit: it takes a Budget, not int"),
+        ({"budget": {"nope": 3}}, r"budget=\{'nope': 3\} does not fit: .*'nope'; it takes input_tokens, output_tokens"),
+        ({"budget": {"total_tokens": -1}}, r"budget=\{'total_tokens': -1\} does not fit: .* greater than zero"),
+        ({"model": 5}, 'model=5 does not fit: it takes "provider:model", or several in a list'),
+        ({"link": 5}, r"link=5 does not fit: it takes a signature, like review\.s\(\)"),
+        ({"link_error": ["x"]}, "link_error='x' does not fit: it takes a signature"),
+        ({"chain": [{}]}, r"chain=\{\} does not fit: it takes a signature"),
+        ({"args": 5}, "args=5 does not fit: it takes a list or a tuple, not int"),
+        ({"args": "x"}, "args='x' does not fit: it takes a list or a tuple, not str"),
+        ({"kwargs": [1]}, r"kwargs=\[1\] does not fit: it takes names with values, not list"),
     ],
     ids=str,
 )
 def test_options_of_another_kind_are_named(shop: Shop, options: dict[str, Any], told: str):
     with scripted(shop.wink, {}), pytest.raises(ParametersInvalidError, match=told):
-        shop.chat.apply_async(["x"], **options)
+        shop.chat.apply_async(**{"args": ["x"], **options})
+
+
+def test_a_run_is_named_by_text(wink: Wink):
+    run = chat_of(wink).delay("x")
+    for given in (5, run):
+        with pytest.raises(ParametersInvalidError, match=rf"run_id={given!r} does not fit: .* use run\.id"):
+            wink.run(given)
 
 
 def test_a_session_is_named_not_given(shop: Shop):

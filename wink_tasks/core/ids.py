@@ -16,6 +16,7 @@ from uuid import UUID
 
 from wink_tasks.core.contracts import require
 from wink_tasks.core.errors import ParametersInvalidError
+from wink_tasks.core.kinds import check_kind
 
 STEP = "~"
 TURN = ":turn"
@@ -36,6 +37,7 @@ def checked_name(kind: str, value: str) -> str:
 
     Raises ParametersInvalidError, which tells the grammar.
     """
+    check_kind(kind, value, str, "text")
     if _NAME.fullmatch(value) is None:
         message = (
             f"{kind} {value!r} is not usable as a name: it takes 1 to 200 letters, digits and any of ._:@/+=-, "
@@ -50,6 +52,7 @@ def checked_tenant(value: str) -> str:
 
     Raises ParametersInvalidError, which tells the grammar, or that the store's own keys bear that name.
     """
+    check_kind("tenant", value, str, "text")
     if _TENANT.fullmatch(value) is None:
         message = (
             f"tenant {value!r} is not usable: it takes 1 to 63 letters, digits and any of ._-, "

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from wink_tasks.core.errors import ParametersInvalidError
 from wink_tasks.core.events import Json
+from wink_tasks.core.kinds import are_models, check_kind, models_in
 from wink_tasks.core.limits import Budget, is_number
 
 LONGEST_KEY: Final = 1_000
@@ -21,8 +22,9 @@ KINDS: Final[Mapping[str, tuple[type, str]]] = {
     "priority": (int, "a whole number"),
     "eta": (datetime, "an aware datetime (seconds: use countdown)"),
     **dict.fromkeys(("headers", "labels", "model_settings"), (Mapping, "names with values")),
+    "budget": (Budget, "a Budget"),
 }
-"""What an option has to be, where nothing else would say so: who keeps ids as numbers gives one easily."""
+"""What an option has to be, where nothing else would say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +58,11 @@ class CallOptions:
     def __post_init__(self) -> None:
         for name, (kind, words) in KINDS.items():
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-                message = f"{name}={value!r} does not fit: it takes {words}, not {type(value).__name__}"
-                raise ParametersInvalidError(message)
+            if value is not None:
+                check_kind(name, value, kind, words)
+        if self.model is not None and not are_models(models_in(self.model)):
+            message = f'model={self.model!r} does not fit: it takes "provider:model", or several in a list'
+            raise ParametersInvalidError(message)
         for name in ("deadline", "expires", "countdown"):
             value = getattr(self, name)
             moment = isinstance(value, datetime) and name != "countdown"

@@ -12,6 +12,7 @@ from wink_tasks.core.errors import NotDeadError, NotResumableError, ParametersIn
 from wink_tasks.core.evaluation import DEATHS, EvaluationState
 from wink_tasks.core.events import Changed, Recorded, StepDied
 from wink_tasks.core.ids import OUTCOME, TURN, outcome_id, resumed_turn_id
+from wink_tasks.core.kinds import check_kind, models_in
 from wink_tasks.core.limits import Budget
 from wink_tasks.core.options import CallOptions
 from wink_tasks.core.resumption import ended_evaluation, refuse_for_good, refuse_gone_on
@@ -135,16 +136,18 @@ def _changed(
     model: str | Sequence[str] | None,
     max_turns: int | None,
 ) -> Changed | None:
-    CallOptions(deadline=deadline)
-    if max_turns is not None and max_turns < 1:
-        raise ParametersInvalidError(f"max_turns={max_turns!r} does not fit: it takes a number from 1 on")
+    CallOptions(deadline=deadline, budget=budget, model=model)
+    if max_turns is not None:
+        check_kind("max_turns", max_turns, int, "a whole number")
+        if max_turns < 1:
+            raise ParametersInvalidError(f"max_turns={max_turns!r} does not fit: it takes a number from 1 on")
     seconds = None if isinstance(deadline, datetime) else deadline
     at = epoch_of("deadline", deadline) if isinstance(deadline, datetime) else None
     changed = Changed(
         budget=budget,
         deadline=seconds,
         deadline_at=at if seconds is None else now + seconds,
-        models=() if model is None else (model,) if isinstance(model, str) else tuple(model),
+        models=() if model is None else models_in(model),
         max_turns=max_turns,
     )
     return None if changed == Changed() else changed

@@ -13,6 +13,7 @@ from wink_tasks.core.delivery import MAX_RETRIES, Message
 from wink_tasks.core.errors import LedgerUnavailableError, ParametersInvalidError
 from wink_tasks.core.events import EvaluationAccepted, Json, Terms
 from wink_tasks.core.ids import OUTCOME, STEP, checked_name, checked_tenant, fitting_id, outcome_id, partition_of
+from wink_tasks.core.kinds import check_kind, models_in
 from wink_tasks.core.options import CallOptions
 from wink_tasks.core.prompt import PromptDefinition
 from wink_tasks.core.task import TaskDefinition
@@ -56,6 +57,8 @@ class Submitter:
         Raises ParametersInvalidError, PayloadTooLargeError, DuplicateError, ConflictError, SessionBusyError,
         LedgerUnavailableError.
         """
+        check_kind("args", args, list | tuple, "a list or a tuple")
+        check_kind("kwargs", kwargs, Mapping, "names with values")
         try:
             params = prompt.bind(*args, **kwargs)
             tenant = checked_tenant(options.tenant or self._tenant)
@@ -152,7 +155,7 @@ class Submitter:
         elif expires is not None:
             expires_at = now + expires
         return Terms(
-            models=prompt.models if model is None else (model,) if isinstance(model, str) else tuple(model),
+            models=prompt.models if model is None else models_in(model),
             deadline=None if isinstance(deadline, datetime) else deadline,
             deadline_at=absolute,
             expires_at=expires_at,

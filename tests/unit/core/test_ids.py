@@ -29,6 +29,13 @@ def test_names_that_may_not_be(name: str) -> None:
         checked_name("session", name)
 
 
+def test_a_name_or_tenant_that_is_no_text() -> None:
+    with pytest.raises(ParametersInvalidError, match=r"^session=5 does not fit: it takes text, not int"):
+        checked_name("session", 5)  # type: ignore[arg-type]
+    with pytest.raises(ParametersInvalidError, match=r"^tenant=5 does not fit: it takes text, not int"):
+        checked_tenant(5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("tenant", ["default", "a.b-c_1", "x" * 63])
 def test_tenants_that_may_be(tenant: str) -> None:
     assert checked_tenant(tenant) == tenant

@@ -29,6 +29,10 @@ def test_only_what_is_set_is_given() -> None:
         ({"idempotency_key": 5}, "it takes text"),
         ({"task_id": 5}, "it takes text"),
         ({"priority": "high"}, "priority='high' does not fit: it takes a whole number"),
+        ({"budget": 5}, "budget=5 does not fit: it takes a Budget, not int"),
+        ({"model": 5}, 'model=5 does not fit: it takes "provider:model", or several in a list'),
+        ({"model": [5]}, r"model=\[5\] does not fit"),
+        ({"model": []}, r"model=\[\] does not fit"),
     ],
 )
 def test_what_no_ledger_could_read_again_is_refused(option: dict[str, Any], told: str) -> None:

@@ -112,6 +112,8 @@ def test_what_cannot_be_forked(session: Session, shop: Shop):
         session.fork(at=1, name="s1")
     with pytest.raises(ParametersInvalidError, match="session 'bad name' is not usable"):
         session.fork(at=1, name="bad name")
+    with pytest.raises(ParametersInvalidError, match="session=5 does not fit: it takes text"):
+        session.fork(at=1, name=5)
     with pytest.raises(UnknownSessionError, match="'nope'"):
         shop.wink.session("nope").fork(at=1)
     assert [one.session for one in ledger(shop).sessions()] == ["s1"]

@@ -273,7 +273,13 @@ def test_a_durable_task_is_not_resumed_but_from_its_death(shop: Shop, scene: Scr
     assert dead.resume().get() == "done"
 
 
-@pytest.mark.parametrize("terms", [{"max_turns": 0}, {"deadline": -1}, {"deadline": datetime(2030, 1, 1)}])  # noqa: DTZ001 - the clock has to be named
+@pytest.mark.parametrize(
+    "terms",
+    [
+        *({"max_turns": 0}, {"max_turns": 1.5}, {"max_turns": "3"}, {"budget": 5}, {"model": 5}, {"model": []}),
+        *({"deadline": -1}, {"deadline": datetime(2030, 1, 1)}),  # noqa: DTZ001 - the clock has to be named
+    ],
+)
 def test_terms_that_do_not_fit(spent: Run[Review], terms: dict[str, object]):
     with pytest.raises(ParametersInvalidError, match=next(iter(terms))):
         spent.resume(**terms)

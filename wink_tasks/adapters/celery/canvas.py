@@ -54,17 +54,19 @@ def stamps_in(options: Mapping[str, Any]) -> dict[str, Any]:
 def attached(app: Celery, options: Mapping[str, Any]) -> dict[str, Json]:
     """What of a call's options is to be kept with the evaluation.
 
-    Raises ParametersInvalidError for what is no JSON, ConfigurationError for a chord that nothing could count.
+    Raises ParametersInvalidError for what is no signature, or no JSON, and ConfigurationError for a chord that nothing
+    could count.
     """
     kept = {name: options[name] for name in ATTACHED if options.get(name)}
     if "group_index" in options:
         kept["group_index"] = options["group_index"]
     if "chord" in kept:
         _check_chords(app)
-    for name in ("link", "link_error"):
+    for name in ("link", "link_error", "chain", "chord"):
         if name in kept:
-            given = kept[name] if isinstance(kept[name], list | tuple) else [kept[name]]
-            kept[name] = [_with_ids(app, signature) for signature in given]
+            signatures = _signatures(name, kept[name])
+            if name.startswith("link"):  # the others have their ids
+                kept[name] = [_with_ids(app, signature) for signature in signatures]
     if kept and options.get("priority") is not None:
         kept["priority"] = options["priority"]
     if stamps := stamps_in(options):
@@ -82,6 +84,14 @@ def _check_chords(app: Celery) -> None:
     except NotImplementedError as error:
         message = f"a chord needs a result backend that counts its parts (result_backend), like Redis: {error}"
         raise ConfigurationError(message) from error
+
+
+def _signatures(name: str, given: Any) -> list[Any]:
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    for one in listed:
+        if not (isinstance(one, Mapping) and "task" in one):
+            raise ParametersInvalidError(f"{name}={one!r} does not fit: it takes a signature, like review.s()")
+    return listed
 
 
 def _with_ids(app: Celery, callback: Any) -> Signature:

@@ -10,9 +10,10 @@ from celery import Celery
 
 from wink_tasks.adapters.celery.canvas import ATTACHED, TAKEN_HEADERS, attached, stamps_in
 from wink_tasks.core.codec import encode
-from wink_tasks.core.errors import ParametersInvalidError, UnsupportedError, ValueInvalidError
+from wink_tasks.core.errors import DeclarationError, ParametersInvalidError, UnsupportedError, ValueInvalidError
+from wink_tasks.core.kinds import check_kind
 from wink_tasks.core.limits import Budget
-from wink_tasks.core.options import CallOptions
+from wink_tasks.core.options import KINDS, CallOptions
 
 PUBLISHING: Final = frozenset(
     {
@@ -48,13 +49,21 @@ def call_options(app: Celery, options: Mapping[str, Any]) -> CallOptions:
         raise UnsupportedError(message)
     own = {name: value for name, value in given.items() if name in OWN}
     if isinstance(own.get("budget"), Mapping):
-        own["budget"] = Budget(**own["budget"])
+        own["budget"] = _budget(own["budget"])
     for name in ("deadline", "eta", "expires"):
         if isinstance(own.get(name), str):
             own[name] = _moment(name, own[name])
     own["queue"] = _queue(own.get("queue"))
     own["headers"] = {**_checked(own.get("headers") or {}), **({} if not stamps else _stamped(stamps))} or None
     return CallOptions(**own, canvas=attached(app, given) or None)
+
+
+def _budget(given: Mapping[str, Any]) -> Budget:
+    try:
+        return Budget(**given)
+    except (TypeError, DeclarationError) as error:
+        fields = ", ".join(Budget.__struct_fields__)
+        raise ParametersInvalidError(f"budget={given!r} does not fit: {error}; it takes {fields}") from error
 
 
 def _queue(queue: Any) -> str | None:
@@ -74,9 +83,7 @@ def _moment(name: str, text: str) -> datetime:
 
 
 def _checked(headers: Any) -> dict[str, Any]:
-    if not isinstance(headers, Mapping):
-        message = f"headers={headers!r} does not fit: it takes names with values, not {type(headers).__name__}"
-        raise ParametersInvalidError(message)
+    check_kind("headers", headers, *KINDS["headers"])
     try:
         encode(headers)
     except ValueInvalidError as error:

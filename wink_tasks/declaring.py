@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
+from types import UnionType
+from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from celery import Celery
 
@@ -14,6 +15,7 @@ from wink_tasks.core.bindings import Scope, made_by
 from wink_tasks.core.errors import DeclarationError
 from wink_tasks.core.events import Json
 from wink_tasks.core.function import Backoff, listed_exceptions
+from wink_tasks.core.kinds import check_kind, models_in
 from wink_tasks.core.limits import Budget
 from wink_tasks.core.prompt import OnChange, PromptDefinition
 from wink_tasks.core.task import TaskDefinition
@@ -26,6 +28,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+TOOL_OPTIONS: Final = frozenset({"name", "queue", "inline", "parallel", "timeout", "max_retries", "retry_on"})
 
 
 class TaskDecorator(Protocol):
@@ -76,7 +80,9 @@ class Declares(Application):
 
         def declare(function: Callable[P, R]) -> ToolHandle[P, R]:
             chosen = {**options, "name": options.get("name") or function.__name__}
-            chosen["retry_on"] = listed_exceptions(f"tool {chosen['name']!r}", "retry_on", options.get("retry_on", ()))
+            what = f"tool {chosen['name']!r}"
+            _refuse(what, options.keys() - TOOL_OPTIONS, "timeout=")
+            chosen["retry_on"] = listed_exceptions(what, "retry_on", options.get("retry_on", ()))
             definition = ToolDefinition.of(
                 function, context_type=ToolContext, bound=self.registry.resources.bound, **chosen
             )
@@ -134,11 +140,11 @@ class Declares(Application):
                 ns=self.app.main or "wink",
                 key=name or function.__name__,
                 output=output,
-                tools=tuple(tool.definition for tool in tools),
-                models=(model,) if isinstance(model, str) else tuple(model),
-                model_settings=dict(model_settings or {}),
+                tools=tools,
+                models=models_in(model),
+                model_settings={} if model_settings is None else model_settings,
                 deadline=deadline,
-                budget=budget or Budget(),
+                budget=Budget() if budget is None else budget,
                 max_turns=max_turns,
                 history=history,
                 queue=queue,
@@ -206,7 +212,7 @@ class Declares(Application):
 
         def declare(function: Callable[..., Any]) -> TaskHandle[..., Any]:
             bound = self.registry.resources.bound
-            definition = defined(function, namespace=self.app.main or "wink", bound=bound, **options)
+            definition = defined(function, self.app.main or "wink", bound, **options)
             self.registry.add_task(definition)
             declare_task(self, definition.name, definition.work.description)
             return TaskHandle(self, definition, function)
@@ -216,9 +222,10 @@ class Declares(Application):
 
 def defined(
     function: Callable[..., Any],
-    *,
     namespace: str,
-    bound: Container[type] | None = None,
+    bound: Container[type],
+    /,
+    *,
     name: str | None = None,
     queue: str | None = None,
     max_retries: int = 3,
@@ -236,20 +243,23 @@ def defined(
     """The definition of a task that is declared so. Raises DeclarationError."""
     short = name or function.__name__
     what = f"task {short!r}"
-    if others:
+    _refuse(what, others, "deadline=")
+    kinds: tuple[tuple[str, object, type | UnionType, str], ...] = (
+        ("name", short, str, "text"),
+        ("retry_backoff", retry_backoff, int | float, "seconds, or True"),
+        ("retry_backoff_max", retry_backoff_max, int | float, "seconds"),
+        ("retry_jitter", retry_jitter, bool, "True or False"),
+    )
+    for option, given, kind, words in kinds:
+        check_kind(f"{what}: {option}", given, kind, words, DeclarationError)
+    if not (retry_backoff >= 0 and retry_backoff_max > 0):
         message = (
-            f"{what} does not take {', '.join(sorted(others))}: take a ToolContext parameter where Celery has "
-            f"bind and self, and deadline= for its time limits"
+            f"{what}: retry_backoff={retry_backoff!r} and retry_backoff_max={retry_backoff_max!r} "
+            f"are seconds, greater than zero"
         )
         raise DeclarationError(message)
     backoff = None
     if retry_backoff:
-        if retry_backoff < 0 or not retry_backoff_max > 0:
-            message = (
-                f"{what}: retry_backoff={retry_backoff!r} and retry_backoff_max={retry_backoff_max!r} "
-                f"are seconds, greater than zero"
-            )
-            raise DeclarationError(message)
         backoff = Backoff(first=float(retry_backoff), longest=retry_backoff_max, jitter=float(retry_jitter))
     return TaskDefinition.of(
         function,
@@ -268,3 +278,12 @@ def defined(
         version=version,
         on_change=on_change,
     )
+
+
+def _refuse(what: str, others: Collection[str], limit: str) -> None:
+    if others:
+        message = (
+            f"{what} does not take {', '.join(sorted(others))}: take a ToolContext parameter where Celery has "
+            f"bind and self, and {limit} for its time limits"
+        )
+        raise DeclarationError(message)

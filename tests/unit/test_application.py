@@ -142,6 +142,9 @@ def test_declarations_that_can_never_run(shop: Shop):
     with pytest.raises(DeclarationError, match=r"tool 'note': retry_on=<class 'OSError'> .* retry_on=\[OSError\]"):
         shop.wink.tool(retry_on=OSError)(shop.note)
 
+    with pytest.raises(DeclarationError, match=r"tool 'note' does not take bind: take a ToolContext .* and timeout="):
+        shop.wink.tool(bind=True)(shop.note)
+
     with pytest.raises(DeclarationError, match="no provider is called 'nobody'; there are: house, offline, openai"):
 
         @shop.wink.prompt(output=str, model="nobody:m")
@@ -151,6 +154,26 @@ def test_declarations_that_can_never_run(shop: Shop):
 
     with pytest.raises(ConfigurationError, match="has a Wink already"):
         Wink(shop.app)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"tools": len}, r"tools=<built-in function len> is no list of tools: tools=\[read_file\]"),
+        ({"tools": [len]}, "<built-in function len> is no tool: decorate the function"),
+        ({"model": 5}, r"prompt 'shop\.lost': models=\(5,\) is not a tuple of one or more names"),
+        ({"model": [5]}, r"models=\(5,\) is not"),
+        ({"model_settings": "x"}, "model_settings='x' does not fit"),
+        ({"budget": 0}, "budget=0 does not fit: it takes a Budget, not int"),
+    ],
+)
+def test_a_prompt_is_declared_with_what_its_options_take(shop: Shop, options: dict, told: str):
+    def lost() -> str:
+        """You are lost."""
+        return ""
+
+    with pytest.raises(DeclarationError, match=told):
+        shop.wink.prompt(**{"output": str, "model": "house:m", **options})(lost)
 
 
 def test_the_long_form(shop: Shop):

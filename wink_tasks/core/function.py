@@ -7,14 +7,22 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from types import UnionType
+from typing import Any, ClassVar, Final
 
 from wink_tasks.core.errors import DeclarationError, ResourceCloseError, UnresolvedAnnotationError
 from wink_tasks.core.events import Json
+from wink_tasks.core.kinds import check_kind
 from wink_tasks.core.limits import check_seconds
 from wink_tasks.core.retry import EQUAL_JITTER, FIRST_DELAY, LONGEST_DELAY, backoff
 from wink_tasks.core.signature import Signature
 from wink_tasks.core.typed import TypedJson
+
+_KINDS: Final[Mapping[str, tuple[type | UnionType, str]]] = {
+    "name": (str, "text"),
+    "queue": (str | None, "the name of a queue"),
+    "max_retries": (int, "a number of retries (0 is at most once)"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +68,9 @@ class FunctionDefinition:
     backoff: Backoff = Backoff()
 
     def __post_init__(self) -> None:
+        for name, (kind, words) in _KINDS.items():
+            check_kind(f"{self.what}: {name}", getattr(self, name), kind, words, DeclarationError)
         check_seconds(self.what, "timeout", self.timeout)
-        given: object = self.max_retries
-        if isinstance(given, bool) or not isinstance(given, int):
-            raise DeclarationError(f"{self.what}: max_retries={given!r} is no number of retries; 0 is at most once")
         if self.max_retries < 0:
             raise DeclarationError(f"{self.what}: max_retries={self.max_retries!r} is less than zero")
         with suppress(UnresolvedAnnotationError):

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from types import UnionType
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
 
 from wink_tasks.core.codec import encode
 from wink_tasks.core.errors import DeclarationError, PromptFailedError, UnresolvedAnnotationError
 from wink_tasks.core.evaluation import Finish, Reject
 from wink_tasks.core.events import Json
+from wink_tasks.core.kinds import are_models, check_kind
 from wink_tasks.core.limits import Budget, check_seconds
 from wink_tasks.core.output import Output
 from wink_tasks.core.parameters import Parameters
@@ -27,6 +29,13 @@ R = TypeVar("R")
 BYTES_PER_TOKEN: Final = 4
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DEEPEST_HEADING: Final = 6
+_KINDS: Final[Mapping[str, tuple[type | UnionType, str]]] = {
+    **dict.fromkeys(("ns", "key"), (str, "text")),
+    "queue": (str | None, "the name of a queue"),
+    "model_settings": (Mapping, "names with values"),
+    "budget": (Budget, "a Budget"),
+    "max_turns": (int, "a whole number"),
+}
 
 
 OnChange = Literal["continue", "park", "fail"]
@@ -120,6 +129,8 @@ class PromptDefinition:
         )
 
     def __post_init__(self) -> None:
+        for name, (kind, words) in _KINDS.items():
+            check_kind(f"{self._what}: {name}", getattr(self, name), kind, words, DeclarationError)
         for part in (self.ns, self.key):
             if _NAME.fullmatch(part) is None:
                 message = f"{self._what}: {part!r} is no name: letters, digits and any of ._-, a letter or _ first"
@@ -142,9 +153,10 @@ class PromptDefinition:
             self._result.typed.finalize()
 
     def _check_terms(self) -> None:
-        models: object = self.models
-        if not isinstance(models, tuple) or not models:
-            message = f'{self._what}: models={models!r} is not a tuple of one or more names: ("openai:gpt-5-mini",)'
+        if not are_models(self.models):
+            message = (
+                f'{self._what}: models={self.models!r} is not a tuple of one or more names: ("openai:gpt-5-mini",)'
+            )
             raise DeclarationError(message)
         check_seconds(self._what, "deadline", self.deadline)
         if self.max_turns < 1:

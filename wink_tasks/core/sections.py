@@ -35,8 +35,11 @@ class Section:
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
-        """Its own tools. Raises DeclarationError for what is no tool."""
-        return tuple(_definition(self.key, tool) for tool in self.tools)
+        """Its own tools. Raises DeclarationError for what is no tool, or no list of them."""
+        tools: object = self.tools
+        if not isinstance(tools, Sequence):
+            raise DeclarationError(f"section {self.key!r}: tools={tools!r} is no list of tools: tools=[read_file]")
+        return tuple(_definition(self.key, tool) for tool in tools)
 
     @property
     def title(self) -> str:

@@ -58,7 +58,7 @@ class ToolDefinition(FunctionDefinition):
         )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if _NAME.fullmatch(self.name) is None:
             message = f"{self.what}: providers take 1 to 64 letters, digits, _ and - as a name: give it name="
             raise DeclarationError(message)
-        super().__post_init__()

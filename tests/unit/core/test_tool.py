@@ -104,6 +104,8 @@ def test_async_functions_are_marked() -> None:
     [
         (read_file, {"name": "read file"}, "'read file': providers take 1 to 64"),
         (read_file, {"name": "proj.read_file"}, "providers take"),
+        (read_file, {"name": 5}, "tool 5: name=5 does not fit: it takes text, not int"),
+        (read_file, {"queue": 5}, "queue=5 does not fit: it takes the name of a queue, not int"),
         (read_file, {"timeout": 0}, "timeout=0 does not fit: it takes seconds, greater than zero"),
         (read_file, {"timeout": "3"}, "timeout='3' does not fit"),
         (read_file, {"max_retries": -1}, "max_retries=-1 is less than zero"),

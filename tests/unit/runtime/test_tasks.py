@@ -660,7 +660,7 @@ def test_a_message_that_does_not_read_its_run(shop: Works):
     ("options", "complaint"),
     [
         ({"max_retries": -1}, "max_retries=-1 is less than zero"),
-        ({"max_retries": None}, "max_retries=None is no number"),
+        ({"max_retries": None}, "max_retries=None does not fit: it takes a number of retries"),
         ({"retry_on": [ValueError()]}, "retry_on lists ValueError"),
         ({"retry_on": OSError}, "task 'work': retry_on=<class 'OSError'> is no list of exceptions"),
         ({"autoretry_for": OSError}, r"autoretry_for=<class 'OSError'> .*: autoretry_for=\[OSError\]"),
@@ -671,10 +671,17 @@ def test_a_message_that_does_not_read_its_run(shop: Works):
         ({"deadline": 0}, "deadline=0 does not fit: it takes seconds, greater than zero"),
         ({"deadline": "60"}, "deadline='60' does not fit"),
         ({"name": "no spaces"}, "give it name="),
+        ({"name": 5}, "task 5: name=5 does not fit: it takes text, not int"),
+        ({"queue": 5}, "queue=5 does not fit: it takes the name of a queue, not int"),
         ({"retry_backoff": -1}, "retry_backoff=-1"),
+        ({"retry_backoff": "x"}, "task 'work': retry_backoff='x' does not fit: it takes seconds, or True, not str"),
+        ({"retry_backoff": float("nan")}, "retry_backoff=nan"),
+        ({"retry_backoff_max": "x"}, "retry_backoff_max='x' does not fit: it takes seconds, not str"),
+        ({"retry_jitter": "x"}, "retry_jitter='x' does not fit: it takes True or False, not str"),
         ({"retry_backoff": True, "retry_backoff_max": 0}, "retry_backoff_max=0"),
         ({"name": "add"}, "is declared twice"),
         ({"bind": True, "soft_time_limit": 3}, "does not take bind, soft_time_limit: take a ToolContext"),
+        ({"namespace": "shop"}, "does not take namespace"),
     ],
 )
 def test_declarations_that_can_never_run(shop: Works, options: dict, complaint: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
+from copy import copy
 from types import UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -142,7 +143,7 @@ class Declares(Application):
                 output=output,
                 tools=tools,
                 models=models_in(model),
-                model_settings={} if model_settings is None else model_settings,
+                model_settings={} if model_settings is None else copy(model_settings),
                 deadline=deadline,
                 budget=Budget() if budget is None else budget,
                 max_turns=max_turns,

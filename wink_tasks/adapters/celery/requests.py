@@ -65,14 +65,13 @@ class StepRequest(Request):
 
     def maybe_expire(self) -> bool | None:
         """Celery's `expires` bounds the time in the queue, so it is over for what was accepted."""
-        if self.expires:
-            try:
-                accepted = self._revoker.is_known(self.id)
-            except LedgerUnavailableError as error:  # it is heard, and what hears it meets the same
-                log.warning("whether %s was accepted before it expired cannot be looked up: %s", self.id, error)
-                return None
-            if accepted:
-                setattr(self, "expires", None)  # noqa: B010 - a property that mypy cannot see through
+        try:
+            accepted = self._revoker.is_known(self.id)
+        except LedgerUnavailableError as error:  # it is heard, and what hears it meets the same
+            log.warning("whether %s was accepted before it expired cannot be looked up: %s", self.id, error)
+            return None
+        if accepted:
+            setattr(self, "expires", None)  # noqa: B010 - a property that mypy cannot see through
         return super().maybe_expire()  # type: ignore[no-any-return]
 
     def terminate(self, pool: Any, signal: Any = None) -> None:

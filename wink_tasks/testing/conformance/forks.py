@@ -147,6 +147,8 @@ class ForkConformance(Driven):
         assert [sorted(six.ledger.forks(TENANT, name)) for name in ("s1", "s2", "s3")] == [["s2", "s3"], ["s4"], []]
         with pytest.raises(SessionForkedError, match=r"'s1' has forks, .* delete 's2', 's3' first"):
             six.ledger.delete(TENANT, "s1")
+        with pytest.raises(SessionForkedError, match="delete 's2', 's3' first"):
+            six.ledger.retire(TENANT, "s1", head=6, where="a")
         assert six.ledger.delete(TENANT, "s3")
         with pytest.raises(SessionForkedError, match="delete 's4' first"):
             six.ledger.delete(TENANT, "s2")

@@ -79,7 +79,7 @@ def test_reads_and_writes(workspace):
     assert workspace.list("docs") == ["a.txt", "b.bin"]
     assert list(workspace.walk()) == ["old.txt", "docs/a.txt", "docs/b.bin", "src/app.py"]
     assert list(workspace.walk("docs", skip=lambda name: name == "b.bin")) == ["docs/a.txt"]
-    assert [workspace.exists(path) for path in ("docs", "gone")] == [True, False]
+    assert [workspace.exists(path) for path in ("docs", "gone", "gone/too")] == [True, False, False]
     assert (workspace.is_folder("docs/."), workspace.is_folder("src/.."), workspace.is_file("docs")) == (
         True,
         True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -164,6 +165,14 @@ def test_a_body_that_a_dead_worker_had_in_hand_is_waited_for(project: Project):
     backend.client.delete(claim)
     assert project.tell("r0", good("r0"), options, again=True) is None
     assert [message.headers["id"] for message in project.sent()] == ["b1"]
+
+
+def test_where_the_parts_of_a_chord_are_polled_nobody_has_its_body_in_hand(tmp_path: Path):
+    project = Project(f"file://{tmp_path}")
+    options = {"chord": project.sig("t.body").set(task_id="b1"), "group_id": "g", "group_index": 0}
+    assert project.tell("r0", good("r0"), options, again=True) is None
+    assert (project.app.backend.get_result("r0"), project.sent()) == (1, [])
+    project.app.close()
 
 
 def test_a_chain_that_breaks_fails_what_would_follow(project: Project):

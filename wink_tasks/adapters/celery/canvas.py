@@ -135,7 +135,7 @@ def in_other_hands(app: Celery, request: Context) -> bool:
     """
     if not request.chord:
         return False
-    from celery.backends.redis import RedisBackend  # a tenth of what importing us would cost those who have another
+    from celery.backends.redis import RedisBackend  # not imported by those who have another
 
     backend = app.backend
     if not isinstance(backend, RedisBackend):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Collection, Container, Coroutine, Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -134,6 +133,8 @@ class Declares(Application):
         "continue" with its own, "park" the run for a worker with the old one, or "fail" it.
         Raises DeclarationError.
         """
+        listed: Any = tools
+        settings: Any = {} if model_settings is None else model_settings
 
         def declare(function: Callable[P, str]) -> PromptHandle[P, T]:
             definition = PromptDefinition.from_function(
@@ -141,9 +142,9 @@ class Declares(Application):
                 ns=self.app.main or "wink",
                 key=name or function.__name__,
                 output=output,
-                tools=tools,
+                tools=tuple(listed) if isinstance(listed, Iterable) else listed,
                 models=models_in(model),
-                model_settings={} if model_settings is None else copy(model_settings),
+                model_settings=dict(settings) if isinstance(settings, Mapping) else settings,
                 deadline=deadline,
                 budget=Budget() if budget is None else budget,
                 max_turns=max_turns,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
 
 import pytest
 from celery import Celery, group
+from kombu import Queue
 
 from tests.unit.runtime.conftest import NoProvider, Review, Shop
 from wink_tasks import (
@@ -174,6 +177,31 @@ def test_a_prompt_is_declared_with_what_its_options_take(shop: Shop, options: di
 
     with pytest.raises(DeclarationError, match=told):
         shop.wink.prompt(**{"output": str, "model": "house:m", **options})(lost)
+
+
+def test_what_a_prompt_was_declared_with_is_its_own(shop: Shop):
+    def ask() -> str:
+        """You answer."""
+        return "x"
+
+    tools, settings = [shop.look], {"seed": 1}
+    options = {"output": str, "model": "house:m"}
+    views = {"tools": (tool for tool in tools), "model_settings": MappingProxyType(settings)}
+    second = shop.wink.prompt(**options, **views, name="second")(ask).definition
+    first = shop.wink.prompt(**options, tools=tools, model_settings=settings, name="first")(ask).definition
+    tools.clear()
+    settings.clear()
+    for prompt in (first, second):
+        assert [tool.name for section in prompt.sections for tool in section.definitions] == ["look"]
+        assert prompt.model_settings == {"seed": 1}
+
+
+def test_a_queue_is_named_by_text_or_by_itself(shop: Shop):
+    class Lane(StrEnum):
+        FAST = "fast-turns"
+
+    for given, name in ((Lane.FAST, "fast-turns"), (Queue("slow"), "slow")):
+        assert call_options(shop.app, {"queue": given}).queue == name
 
 
 def test_the_long_form(shop: Shop):

@@ -173,9 +173,10 @@ def test_celery_may_end_by_another_way(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert "Celery ends: nothing is claimed any more" in caplog.text
 
 
-def test_a_worker_that_celery_ends_for_an_error_ends_with_its_code(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("code", [1, "it said why"])
+def test_a_worker_that_celery_ends_for_an_error_ends_with_its_code(monkeypatch: pytest.MonkeyPatch, code: object):
     process = Process(monkeypatch, "thread")
-    process.consumer.controller.exitcode = 1
+    process.consumer.controller.exitcode = code
     process.drain(grace=0.01).begin()
     assert process.code() == process.consumer.controller.exitcode == 1
 

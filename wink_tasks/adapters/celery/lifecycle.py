@@ -131,7 +131,11 @@ class Drain:
         self._leaver.closing()
         grace = 0.0 if number == signal.SIGQUIT else self._grace
         controller = self._consumer.controller
-        self._code = (controller.exitcode or os.EX_OK) if number == BEGIN else int(number != signal.SIGTERM)
+        if number == BEGIN:
+            code = controller.exitcode  # what a SystemExit carried
+            self._code = code if isinstance(code, int) else int(code is not None)
+        else:
+            self._code = int(number != signal.SIGTERM)
         how = "Celery ends" if number == BEGIN else signal.Signals(number).name
         log.info("%s: nothing is claimed any more; steps in hand get %g s", how, grace)
         again = self._next(grace)

@@ -67,7 +67,8 @@ def _budget(given: Mapping[str, Any]) -> Budget:
 
 
 def _queue(queue: Any) -> str | None:
-    name = getattr(queue, "name", queue)  # a kombu.Queue is its name
+    # A kombu.Queue is its name; a member of a StrEnum is text, and has another one.
+    name = queue if isinstance(queue, str) else getattr(queue, "name", queue)
     if name is not None and not isinstance(name, str):
         message = f"queue={queue!r} does not fit: it takes a name, or a kombu.Queue"
         raise ParametersInvalidError(message)

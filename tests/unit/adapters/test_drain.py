@@ -216,6 +216,18 @@ def test_another_broker_needs_not_be_told(monkeypatch: pytest.MonkeyPatch):
     assert sorted(process.done) == ["cancel", "closing", "hand back", "hand back", "leave"]
 
 
+def test_with_force_a_hosts_tasks_are_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch):
+    process = Process(monkeypatch, "prefork")
+    state.active_requests.add(theirs := Request(process.cancelled))
+    process.drain(grace=0.01)
+    signal.raise_signal(signal.SIGTERM)
+    eventually(lambda: "hand back" in process.done, "ours are handed back")
+    signal.raise_signal(signal.SIGQUIT)
+    assert process.code() == process.consumer.controller.exitcode == 1
+    assert process.cancelled == [(process.pool, False)]
+    assert theirs in state.active_requests
+
+
 def test_a_hosts_tasks_are_waited_for_but_not_when_asked_once_more(monkeypatch: pytest.MonkeyPatch):
     process = Process(monkeypatch, "thread")
     ends, stays = Request(process.cancelled), Request(process.cancelled)

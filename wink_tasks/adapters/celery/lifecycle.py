@@ -130,25 +130,25 @@ class Drain:
         number = self._heard()
         self._leaver.closing()
         grace = 0.0 if number == signal.SIGQUIT else self._grace
-        controller = self._consumer.controller
         if number == BEGIN:
-            code = controller.exitcode  # what a SystemExit carried
-            self._code = code if isinstance(code, int) else int(code is not None)
+            code = self._consumer.controller.exitcode  # what a SystemExit carried
+            self._ends_with(code if isinstance(code, int) else int(code is not None))
         else:
-            self._code = int(number != signal.SIGTERM)
+            self._ends_with(int(number != signal.SIGTERM))
         how = "Celery ends" if number == BEGIN else signal.Signals(number).name
         log.info("%s: nothing is claimed any more; steps in hand get %g s", how, grace)
         again = self._next(grace)
         if again == signal.SIGQUIT:
-            self._code = 1
-        controller.exitcode = self._code  # also where Celery gets to end by itself
+            self._ends_with(1)
         self._quiet.wait(HUSH)  # else this worker would hear of what it hands back
         handed = self._leaver.hand_back()
         why = "as asked again" if again else f"after {grace:g} s"
         log.log(logging.WARNING if handed else logging.INFO, "%d steps in hand were handed back %s", handed, why)
-        if signal.SIGQUIT not in (number, again):
-            self._await_others()
-        elif self._prefork:
+        forced = signal.SIGQUIT in (number, again)
+        if not forced and self._await_others() == signal.SIGQUIT:
+            self._ends_with(1)
+            forced = True
+        if forced and self._prefork:
             self._end_others()
         self._next(COURTESY)
         self._end()
@@ -170,10 +170,16 @@ class Drain:
             raise SystemExit
         return found
 
-    def _await_others(self) -> None:
-        """A host's own tasks end in their own time, as without us, or when a signal comes once more."""
-        while _others() and self._next(LOOK) is None:
-            pass
+    def _ends_with(self, code: int) -> None:
+        """The exit code, also where Celery gets to end by itself."""
+        self._code = self._consumer.controller.exitcode = code
+
+    def _await_others(self) -> int | None:
+        """A host's own tasks end in their own time, as without us, or when a signal comes once more: that signal."""
+        while _others():
+            if (number := self._next(LOOK)) is not None:
+                return number
+        return None
 
     def _end_others(self) -> None:
         """What Celery does with a host's own tasks at SIGQUIT."""

@@ -16,7 +16,19 @@ LARGEST_EVENT: Final = 1_000_000
 Upcaster = Callable[[dict[str, Json]], dict[str, Json]]
 UPCASTERS: Final[Mapping[int, Upcaster]] = {}
 
-_encoder = msgspec.json.Encoder(order="deterministic")
+
+def _plain(value: object) -> object:
+    """A value of a subclass, like a template engine's safe text or a number of numpy's, as what it is."""
+    if isinstance(value, str):
+        return str.__str__(value)  # its own __str__ may give itself
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=_plain)
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 

@@ -49,6 +49,24 @@ def test_what_is_no_event_is_refused_and_shown(data: bytes, upcasters: Any) -> N
     assert repr(data) in str(caught.value)
 
 
+def test_values_of_subclasses_are_what_they_are() -> None:
+    class Safe(str):
+        """As template engines have it: its str() is itself."""
+
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self
+
+    class Whole(int):
+        pass
+
+    class Number(float):
+        pass
+
+    assert encode([Safe("<b>"), {"n": Whole(3)}, Number(0.5)]) == b'["<b>",{"n":3},0.5]'
+
+
 def test_what_json_does_not_have_is_named() -> None:
     with pytest.raises(ValueInvalidError, match=r"dict is not JSON: Encoding objects of type object"):
         encode({"a": object()})

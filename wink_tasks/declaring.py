@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
 from types import UnionType
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -133,8 +133,6 @@ class Declares(Application):
         "continue" with its own, "park" the run for a worker with the old one, or "fail" it.
         Raises DeclarationError.
         """
-        listed: Any = tools
-        settings: Any = {} if model_settings is None else model_settings
 
         def declare(function: Callable[P, str]) -> PromptHandle[P, T]:
             definition = PromptDefinition.from_function(
@@ -142,9 +140,9 @@ class Declares(Application):
                 ns=self.app.main or "wink",
                 key=name or function.__name__,
                 output=output,
-                tools=tuple(listed) if isinstance(listed, Iterable) else listed,
+                tools=tools,
                 models=models_in(model),
-                model_settings=dict(settings) if isinstance(settings, Mapping) else settings,
+                model_settings={} if model_settings is None else model_settings,
                 deadline=deadline,
                 budget=Budget() if budget is None else budget,
                 max_turns=max_turns,
@@ -250,7 +248,7 @@ def defined(
         ("name", short, str, "text"),
         ("retry_backoff", retry_backoff, int | float, "seconds, or True"),
         ("retry_backoff_max", retry_backoff_max, int | float, "seconds"),
-        ("retry_jitter", retry_jitter, bool, "True or False"),
+        ("retry_jitter", retry_jitter, bool | int, "True or False"),
     )
     for option, given, kind, words in kinds:
         check_kind(f"{what}: {option}", given, kind, words, DeclarationError)

@@ -131,6 +131,7 @@ class PromptDefinition:
     def __post_init__(self) -> None:
         for name, (kind, words) in _KINDS.items():
             check_kind(f"{self._what}: {name}", getattr(self, name), kind, words, DeclarationError)
+        object.__setattr__(self, "model_settings", dict(self.model_settings))
         for part in (self.ns, self.key):
             if _NAME.fullmatch(part) is None:
                 message = f"{self._what}: {part!r} is no name: letters, digits and any of ._-, a letter or _ first"

@@ -33,13 +33,17 @@ class Section:
     enabled: Callable[[Any, Any], bool] | None = None
     children: Sequence[Section] = ()
 
+    def __post_init__(self) -> None:
+        tools: object = self.tools
+        if not isinstance(tools, Iterable):
+            raise DeclarationError(f"section {self.key!r}: tools={tools!r} is no list of tools: tools=[read_file]")
+        # Its own: who gave the list may go on to change it.
+        object.__setattr__(self, "tools", tuple(tools))
+
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
-        """Its own tools. Raises DeclarationError for what is no tool, or no list of them."""
-        tools: object = self.tools
-        if not isinstance(tools, Sequence):
-            raise DeclarationError(f"section {self.key!r}: tools={tools!r} is no list of tools: tools=[read_file]")
-        return tuple(_definition(self.key, tool) for tool in tools)
+        """Its own tools. Raises DeclarationError for what is no tool."""
+        return tuple(_definition(self.key, tool) for tool in self.tools)
 
     @property
     def title(self) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from wink_tasks.cli.ending import Ending
 from wink_tasks.core.errors import WinkError
 from wink_tasks.ports.fleet import Worker
 
 LINES_SHOWN = 15
 GRACE = 5.0
 """Seconds from SIGTERM to SIGKILL. A prefork child that ended a task meanwhile takes half a minute by itself."""
+ASK_EVERY = 0.1
+"""Seconds between two looks at the fleet."""
 
 
 class WorkerLostError(WinkError):
@@ -76,8 +77,7 @@ class Child:
 class Children:
     """Several of them, all ended when the block is left."""
 
-    def __init__(self, ending: Ending, *, grace: float = GRACE) -> None:
-        self._ending = ending
+    def __init__(self, *, grace: float = GRACE) -> None:
         self._grace = grace
         self._started: list[Child] = []
 
@@ -85,33 +85,36 @@ class Children:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._ending.held():
-            by = time.monotonic() + self._grace
-            for child in self._started:
-                child.ask_to_end()
-            for child in self._started:
-                child.end(by=by)
+        by = time.monotonic() + self._grace
+        for child in self._started:
+            child.ask_to_end()
+        for child in self._started:
+            child.end(by=by)
 
     def start(self, child: Child) -> None:
         """Start one more."""
-        with self._ending.held():
-            self._started.append(child)
-            child.start()
+        self._started.append(child)
+        child.start()
 
     def check(self) -> None:
         """Raise WorkerLostError where one has ended."""
         for child in self._started:
             child.check()
 
-    def await_alive(self, workers: Callable[[], Sequence[Worker]], *, seconds: float, pause: float = 0.1) -> None:
-        """Return once all are members of the fleet. Raises WorkerLostError where one is not after `seconds`."""
+    def await_alive(
+        self, workers: Callable[[], Sequence[Worker]], pause: Callable[[float], object], *, seconds: float
+    ) -> None:
+        """Return once all are members of the fleet, asked for after each `pause` of so many seconds.
+
+        Raises WorkerLostError where one is not after `seconds`.
+        """
         by = time.monotonic() + seconds
         while missing := {child.name: child for child in self._started}.keys() - {one.name for one in workers()}:
             self.check()
             if time.monotonic() > by:
                 late = next(child for child in self._started if child.name in missing)
                 raise late.lost(f"was not seen alive within {seconds:g} s")
-            time.sleep(pause)
+            pause(ASK_EVERY)
 
 
 def celery_worker(app: str, name: str, queue: str, *options: str) -> list[str]:

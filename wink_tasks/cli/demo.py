@@ -34,8 +34,8 @@ OFFLINE = (
 WORKERS = {"turns": ("-P", "threads", "-c", "16"), "tools": ("-c", "2")}
 COME_UP = 60.0
 """Seconds in which the workers must be seen alive."""
-LOOK_EVERY = 1.0
-"""Seconds without news after which it is seen whether the workers still live."""
+LOOK_EVERY = 0.5
+"""Seconds without news after which it is seen whether the workers still live, and whether a signal came."""
 
 
 def demo(
@@ -49,32 +49,31 @@ def demo(
     folder = checked_folder(directory or SAMPLE)
     check_model(model)
     out = console(stderr=as_json)
-    out.out(f"The reviewer is {model}." if model else OFFLINE)
     server = EmbeddedServer(DEFAULT_DIRECTORY)
     with Ending() as ending:
+        out.out(f"The reviewer is {model}." if model else OFFLINE)
         try:
-            with ending.held():
+            server.start()
+            if not server.started_here:  # another demo's workers would take this one's steps, in their folder
+                server = EmbeddedServer(DEFAULT_DIRECTORY / f"demo-{os.getpid()}")
                 server.start()
-                if not server.started_here:  # another demo's workers would take this one's steps, in their folder
-                    server = EmbeddedServer(DEFAULT_DIRECTORY / f"demo-{os.getpid()}")
-                    server.start()
-                # Nothing may be raised inside Python's import machinery: its locks would not survive it.
-                wink = use_server(server.url, folder)
+            ending.check()
+            wink = use_server(server.url, folder)
+            ending.check()
             options = {} if model is None else {"model": checked_model(wink, model)}
-            with Children(ending) as children:
+            with Children() as children:
                 start_workers(children, logs=server.directory / "logs")
                 out.out(f"Redis is at {server.url}; the workers come up, their logs are in {server.directory / 'logs'}")
-                children.await_alive(wink.house().store.fleet.workers, seconds=COME_UP)
+                children.await_alive(wink.house().store.fleet.workers, ending.pause, seconds=COME_UP)
                 run = wink.send(PROMPT, (".",), {"security": security}, options)
                 out.out(f"Run {run.id} reviews {folder}")
                 began = time.monotonic()
-                with closing(attended(run, children, timeout)) as events:
+                with closing(attended(run, children, ending, timeout)) as events:
                     watch(events, out)
                 report(run, out, url=server.url, seconds=time.monotonic() - began, as_json=as_json)
                 wink.leave()
         finally:
-            with ending.held():
-                server.stop()
+            server.stop()
 
 
 def checked_folder(folder: Path) -> Path:
@@ -119,10 +118,10 @@ def start_workers(children: Children, *, logs: Path) -> None:
         children.start(Child(name, command, log=logs / f"{queue}.log"))
 
 
-def attended(run: Run[Any], children: Children, seconds: float) -> Generator[Recorded]:
+def attended(run: Run[Any], children: Children, ending: Ending, seconds: float) -> Generator[Recorded]:
     """The run's events as they come. A run that is not seen to its end is cancelled.
 
-    Raises WorkerLostError, and RunTimeoutError where it has not ended after `seconds`.
+    Raises WorkerLostError, SystemExit on a signal, and RunTimeoutError where it has not ended after `seconds`.
     """
     seen, ends_at, ended = 0, time.monotonic() + seconds, False
     try:
@@ -131,8 +130,10 @@ def attended(run: Run[Any], children: Children, seconds: float) -> Generator[Rec
                 for recorded in run.events(after=seen, timeout=LOOK_EVERY):
                     seen = recorded.seq
                     yield recorded
+                    ending.check()
                 ended = True
             except RunTimeoutError:
+                ending.check()
                 children.check()
                 if time.monotonic() > ends_at:
                     raise
@@ -147,7 +148,7 @@ def report(run: Run[Any], out: Console, *, url: str, seconds: float, as_json: bo
     from wink_tasks.cli.review import print_review, what_next
     from wink_tasks.examples.code_review.models import Report
 
-    review, session, usage = run.get(timeout=LOOK_EVERY), run.session.id, run.usage()
+    review, session, usage = run.get(), run.session.id, run.usage()
     if as_json:
         document = {"run": run.id, "session": session, "seconds": round(seconds, 2), "usage": usage_document(usage)}
         print_json({**document, "review": review.model_dump(mode="json")})

@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 SHELLS_SIGNAL_CODE = 128
 
 
 class Ending:
-    """Within it, the first SIGINT or SIGTERM raises SystemExit(128 + its number); further ones change nothing."""
+    """Hears the first SIGINT or SIGTERM within it; further ones change nothing.
+
+    Nothing is raised where a signal comes: that may be in the midst of an import, or of a library that has just taken
+    a lock and would never give it back. `check` and `pause` raise SystemExit(128 + its number) where the block can be
+    left, and so does the end of the block.
+    """
 
     def __init__(self) -> None:
-        self._before: dict[int, Any] = {}
         self._received = 0
-        self._held = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._woken_before = signal.set_wakeup_fd(self._writer)
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._woken_before)
+        os.close(self._reader)
+        os.close(self._writer)
+        if error is None:
+            self.check()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Within it nothing is raised: what starts or ends a process must know about it afterwards.
+    def check(self) -> None:
+        """Raise SystemExit where a signal came."""
+        if self._received:
+            raise SystemExit(SHELLS_SIGNAL_CODE + self._received)
 
-        A signal that came meanwhile is raised at its end, unless it was raised before.
-        """
-        received_before = self._received
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-        if self._received != received_before:
-            self._end()
+    def pause(self, seconds: float) -> None:
+        """Wait, until a signal comes at most. Raises SystemExit then."""
+        select.select([self._reader], [], [], seconds)
+        self.check()
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if self._received:
-            return
-        self._received = number
-        if not self._held:
-            self._end()
-
-    def _end(self) -> None:
-        raise SystemExit(SHELLS_SIGNAL_CODE + self._received)
+        self._received = self._received or number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -27,17 +26,16 @@ def up(
     server = EmbeddedServer(directory, port=port)
     with Ending() as ending:
         try:
-            with ending.held():
-                server.start()
+            server.start()
+            ending.check()
             what = "runs" if server.started_here else "runs already, and stays when this command ends,"
             out.out(f"Redis {what} at {server.url}, with its data in {server.directory}")
             out.out(exports(server.url))
             out.out("Ctrl-C ends it." if server.started_here else "Ctrl-C ends this command.")
             out.file.flush()
-            stay(server)
+            stay(server, ending.pause)
         finally:
-            with ending.held():
-                server.stop()
+            server.stop()
 
 
 def exports(url: str) -> str:
@@ -45,7 +43,7 @@ def exports(url: str) -> str:
     return f"export WINK_REDIS_URL={url} CELERY_BROKER_URL={url}"
 
 
-def stay(server: EmbeddedServer, pause: Callable[[float], object] = time.sleep) -> None:
+def stay(server: EmbeddedServer, pause: Callable[[float], object]) -> None:
     """Return never. Raises LedgerUnavailableError once the server has gone."""
     port = int(server.url.rpartition(":")[2].partition("/")[0])
     while serves(port, server.directory):

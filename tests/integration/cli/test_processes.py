@@ -186,7 +186,7 @@ def test_a_run_that_takes_too_long_is_cancelled(lonely: Wink):
 
     run = chat.delay("x")
     with pytest.raises(RunTimeoutError, match="no live worker serves"):
-        list(attended(run, Children(Ending()), 1.5))
+        list(attended(run, Children(), Ending(), 1.5))
     assert run.status == "REVOKED"
 
 
@@ -197,10 +197,10 @@ def test_a_run_whose_worker_died_is_cancelled(lonely: Wink, tmp_path: Path):
         return text
 
     run = chat.delay("x")
-    with Children(Ending()) as children:
+    with Children() as children:
         children.start(Child("w1", [sys.executable, "-c", ""], log=tmp_path / "w1.log"))
         with pytest.raises(WorkerLostError, match="exit code 0"):
-            list(attended(run, children, 60))
+            list(attended(run, children, Ending(), 60))
     assert run.status == "REVOKED"
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from tests.workers import eventually
 from wink_tasks.cli.children import Child, Children, WorkerLostError, celery_worker
-from wink_tasks.cli.ending import Ending
 from wink_tasks.ports.fleet import Worker
 
 STUBBORN = """
@@ -34,6 +33,10 @@ def alive(*names: str) -> Callable[[], list[Worker]]:
     return lambda: [Worker(name=name, pid=1, version="1", pool="threads", mailboxes=()) for name in names]
 
 
+def ask_again(_seconds: float) -> None:
+    """No pause at all."""
+
+
 def runs(pid: int) -> bool:
     """Whether a process that is no child of ours runs: a zombie does not."""
     try:
@@ -44,7 +47,7 @@ def runs(pid: int) -> bool:
 
 def test_children_are_ended_with_the_block(child: Callable[..., Child], tmp_path: Path):
     one = child(PATIENT)
-    with Children(Ending()) as children:
+    with Children() as children:
         children.start(one)
         eventually(lambda: "up" in (tmp_path / "w1.log").read_text(), "the child is up")
         children.check()
@@ -54,7 +57,7 @@ def test_children_are_ended_with_the_block(child: Callable[..., Child], tmp_path
 
 def test_one_that_does_not_listen_is_killed_with_all_that_it_started(child: Callable[..., Child], tmp_path: Path):
     one, log = child(STUBBORN), tmp_path / "w1.log"
-    with Children(Ending(), grace=0.1) as children:
+    with Children(grace=0.1) as children:
         children.start(one)
         grandchild = int(eventually(log.read_text, "the child has a child"))
     with pytest.raises(WorkerLostError, match="exit code -9"):
@@ -64,10 +67,10 @@ def test_one_that_does_not_listen_is_killed_with_all_that_it_started(child: Call
 
 def test_one_that_dies_at_its_start_is_an_error_with_its_last_words(child: Callable[..., Child]):
     code = "[print('line', n) for n in range(50)]; raise SystemExit('hello')"
-    with Children(Ending()) as children:
+    with Children() as children:
         children.start(child(code))
         with pytest.raises(WorkerLostError, match="worker w1 ended with exit code 1") as caught:
-            children.await_alive(alive(), seconds=60, pause=0.01)
+            children.await_alive(alive(), ask_again, seconds=60)
     told = str(caught.value).splitlines()
     assert "hello" in told
     assert "line 49" in told
@@ -75,17 +78,17 @@ def test_one_that_dies_at_its_start_is_an_error_with_its_last_words(child: Calla
 
 
 def test_one_that_is_not_seen_alive_in_time_is_an_error(child: Callable[..., Child]):
-    with Children(Ending()) as children:
+    with Children() as children:
         children.start(child(PATIENT, "w1"))
         children.start(child(PATIENT, "w2"))
         with pytest.raises(WorkerLostError, match=r"worker w2 was not seen alive within 0\.05 s"):
-            children.await_alive(alive("w1"), seconds=0.05, pause=0.01)
-        children.await_alive(alive("w1", "w2", "another"), seconds=0)
+            children.await_alive(alive("w1"), ask_again, seconds=0.05)
+        children.await_alive(alive("w1", "w2", "another"), ask_again, seconds=0)
 
 
 def test_one_that_could_not_be_started_leaves_nothing_to_end(tmp_path: Path):
     one = Child("w1", [str(tmp_path / "missing")], log=tmp_path / "w1.log")
-    with pytest.raises(FileNotFoundError), Children(Ending()) as children:
+    with pytest.raises(FileNotFoundError), Children() as children:
         children.start(one)
     one.check()
 

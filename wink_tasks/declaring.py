@@ -79,9 +79,10 @@ class Declares(Application):
         """
 
         def declare(function: Callable[P, R]) -> ToolHandle[P, R]:
+            _check_function("tool", function)
             chosen = {**options, "name": options.get("name") or function.__name__}
             what = f"tool {chosen['name']!r}"
-            _refuse(what, options.keys() - TOOL_OPTIONS, "timeout=")
+            _refuse(what, options.keys() - TOOL_OPTIONS, TOOL_OPTIONS, "timeout=")
             chosen["retry_on"] = listed_exceptions(what, "retry_on", options.get("retry_on", ()))
             definition = ToolDefinition.of(
                 function, context_type=ToolContext, bound=self.registry.resources.bound, **chosen
@@ -211,6 +212,7 @@ class Declares(Application):
         """
 
         def declare(function: Callable[..., Any]) -> TaskHandle[..., Any]:
+            _check_function("task", function)
             bound = self.registry.resources.bound
             definition = defined(function, self.app.main or "wink", bound, **options)
             self.registry.add_task(definition)
@@ -243,7 +245,7 @@ def defined(
     """The definition of a task that is declared so. Raises DeclarationError."""
     short = name or function.__name__
     what = f"task {short!r}"
-    _refuse(what, others, "deadline=")
+    _refuse(what, others, defined.__kwdefaults__ or (), "deadline=")
     kinds: tuple[tuple[str, object, type | UnionType, str], ...] = (
         ("name", short, str, "text"),
         ("retry_backoff", retry_backoff, int | float, "seconds, or True"),
@@ -280,10 +282,16 @@ def defined(
     )
 
 
-def _refuse(what: str, others: Collection[str], limit: str) -> None:
+def _check_function(decorator: str, given: object) -> None:
+    if not callable(given):
+        message = f"@wink.{decorator} takes a function, and its options by name: @wink.{decorator}(name={given!r})"
+        raise DeclarationError(message)
+
+
+def _refuse(what: str, others: Collection[str], known: Collection[str], limit: str) -> None:
     if others:
         message = (
-            f"{what} does not take {', '.join(sorted(others))}: take a ToolContext parameter where Celery has "
-            f"bind and self, and {limit} for its time limits"
+            f"{what} does not take {', '.join(sorted(others))}: it takes {', '.join(sorted(known))}; where Celery has "
+            f"bind and self take a ToolContext parameter, and {limit} for its time limits"
         )
         raise DeclarationError(message)

@@ -145,7 +145,9 @@ def test_declarations_that_can_never_run(shop: Shop):
     with pytest.raises(DeclarationError, match=r"tool 'note': retry_on=<class 'OSError'> .* retry_on=\[OSError\]"):
         shop.wink.tool(retry_on=OSError)(shop.note)
 
-    with pytest.raises(DeclarationError, match=r"tool 'note' does not take bind: take a ToolContext .* and timeout="):
+    with pytest.raises(
+        DeclarationError, match=r"tool 'note' does not take bind: it takes .* take a ToolContext .* and timeout="
+    ):
         shop.wink.tool(bind=True)(shop.note)
 
     with pytest.raises(DeclarationError, match="no provider is called 'nobody'; there are: house, offline, openai"):

@@ -150,17 +150,27 @@ def test_arguments_that_are_no_json(shop: Shop):
         ({"budget": {"total_tokens": -1}}, r"budget=\{'total_tokens': -1\} does not fit: .* greater than zero"),
         ({"model": 5}, 'model=5 does not fit: it takes "provider:model", or several in a list'),
         ({"link": 5}, r"link=5 does not fit: it takes a signature, like review\.s\(\)"),
+        ({"link": {"task": "x"}}, r"link=\{'task': 'x'\} does not fit: it takes a signature"),
         ({"link_error": ["x"]}, "link_error='x' does not fit: it takes a signature"),
         ({"chain": [{}]}, r"chain=\{\} does not fit: it takes a signature"),
         ({"args": 5}, "args=5 does not fit: it takes a list or a tuple, not int"),
         ({"args": "x"}, "args='x' does not fit: it takes a list or a tuple, not str"),
         ({"kwargs": [1]}, r"kwargs=\[1\] does not fit: it takes names with values, not list"),
+        ({"kwargs": {5: 1}}, "a name in kwargs=5 does not fit: it takes text, not int"),
     ],
     ids=str,
 )
 def test_options_of_another_kind_are_named(shop: Shop, options: dict[str, Any], told: str):
     with scripted(shop.wink, {}), pytest.raises(ParametersInvalidError, match=told):
         shop.chat.apply_async(**{"args": ["x"], **options})
+
+
+def test_what_is_declared_is_a_function(wink: Wink):
+    for decorator in ("tool", "task"):
+        with pytest.raises(DeclarationError, match=rf"@wink\.{decorator} takes a function, .*\(name='mine'\)"):
+            getattr(wink, decorator)("mine")
+    with pytest.raises(DeclarationError, match="a resource is made by a class or a function, not by 'mine'"):
+        wink.resource("mine")
 
 
 def test_a_run_is_named_by_text(wink: Wink):

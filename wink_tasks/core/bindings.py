@@ -145,6 +145,8 @@ def made_by(factory: Any) -> type:
     """
     if inspect.isclass(factory):
         return factory
+    if not callable(factory):
+        raise DeclarationError(f"a resource is made by a class or a function, not by {factory!r}")
     plain = inspect.unwrap(factory)
     what = f"resource {plain.__qualname__!r}"
     hint = hints_of(plain, what, ("return",), extras=False).get("return")

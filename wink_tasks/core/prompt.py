@@ -13,7 +13,12 @@ from types import UnionType
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
 
 from wink_tasks.core.codec import encode
-from wink_tasks.core.errors import DeclarationError, PromptFailedError, UnresolvedAnnotationError
+from wink_tasks.core.errors import (
+    DeclarationError,
+    PromptFailedError,
+    UnresolvedAnnotationError,
+    ValueInvalidError,
+)
 from wink_tasks.core.evaluation import Finish, Reject
 from wink_tasks.core.events import Json
 from wink_tasks.core.kinds import are_models, check_kind
@@ -132,6 +137,10 @@ class PromptDefinition:
         for name, (kind, words) in _KINDS.items():
             check_kind(f"{self._what}: {name}", getattr(self, name), kind, words, DeclarationError)
         object.__setattr__(self, "model_settings", dict(self.model_settings))
+        try:
+            encode(self.model_settings)
+        except ValueInvalidError as error:
+            raise DeclarationError(f"{self._what}: model_settings are kept as JSON: {error}") from error
         for part in (self.ns, self.key):
             if _NAME.fullmatch(part) is None:
                 message = f"{self._what}: {part!r} is no name: letters, digits and any of ._-, a letter or _ first"

@@ -59,6 +59,8 @@ class Submitter:
         """
         check_kind("args", args, list | tuple, "a list or a tuple")
         check_kind("kwargs", kwargs, Mapping, "names with values")
+        for name in kwargs:
+            check_kind("a name in kwargs", name, str, "text")
         try:
             params = prompt.bind(*args, **kwargs)
             tenant = checked_tenant(options.tenant or self._tenant)

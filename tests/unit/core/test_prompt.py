@@ -173,6 +173,7 @@ def secret(token: SecretStr) -> str:
         (lambda: long(queue=5), "prompt 'proj.review': queue=5 does not fit: it takes the name of a queue, not int"),
         (lambda: long(budget=5), "budget=5 does not fit: it takes a Budget, not int"),
         (lambda: long(model_settings="x"), "model_settings='x' does not fit: it takes names with values, not str"),
+        (lambda: long(model_settings={"seed": object()}), "'proj.review': model_settings are kept as JSON: .* object"),
         (lambda: long(max_turns="x"), "max_turns='x' does not fit: it takes a whole number, not str"),
         (lambda: long(max_turns=0), "max_turns=0 is less than one"),
         (lambda: long(history="all"), "history='all' is not"),

@@ -89,7 +89,7 @@ def _check_chords(app: Celery) -> None:
 def _signatures(name: str, given: Any) -> list[Any]:
     listed = list(given) if isinstance(given, list | tuple) else [given]
     for one in listed:
-        if not (isinstance(one, Mapping) and "task" in one):
+        if not (isinstance(one, Mapping) and one.keys() >= {"task", "args", "kwargs", "options"}):
             raise ParametersInvalidError(f"{name}={one!r} does not fit: it takes a signature, like review.s()")
     return listed
 

@@ -76,7 +76,7 @@ def cancel_runs(
                 confirm(f"Cancel {len(named)} runs?", yes=yes)
         for name, tenant in () if dry_run else named:
             run = wink.run(name, tenant=tenant)
-            run.cancel("cancelled from the command line")
+            run.cancel("cancelled from the command line", by=operator())
             console().out(f"Run {run.id} {run.explain()}")
 
 

@@ -153,6 +153,7 @@ def test_a_run_is_cancelled(desk: Desk, played: Scripted, command: Command):
     assert command("runs", "show", run.id).out.startswith(f"Run {run.id} turn {run.id} is delayed for 60 s more")
     printed = command("runs", "cancel", run.id)
     assert printed.out == f"Run {run.id} was cancelled: cancelled from the command line\n"
+    assert "cancel was requested by operator " in command("runs", "show", run.id).out
 
 
 @pytest.mark.parametrize("verb", ["show", "cancel"])

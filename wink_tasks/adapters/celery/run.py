@@ -131,10 +131,13 @@ class Run(AsyncResult, Generic[T]):
         """The session in which it runs."""
         return self._desk().session(self.tenant, self._record().session)
 
-    def cancel(self, reason: str = "cancelled by the application") -> None:
-        """Ask it to stop. What nobody works on ends at once; what is under way ends its step. Ended runs stay so."""
+    def cancel(self, reason: str = "cancelled by the application", *, by: str = "application") -> None:
+        """Ask it to stop. What nobody works on ends at once; what is under way ends its step. Ended runs stay so.
+
+        The ledger keeps `reason`, and who asked: `by`.
+        """
         desk = self._desk()
-        desk.ringer.ring(desk.mailbox.cancel(self.tenant, self.id, by="application", reason=reason))
+        desk.ringer.ring(desk.mailbox.cancel(self.tenant, self.id, by=by, reason=reason))
         desk.tell_workers(self.tenant, self.id)
 
     def revoke(
@@ -247,9 +250,9 @@ class Run(AsyncResult, Generic[T]):
         """The session in which it runs, read: what it has is there without I/O, until `arefresh`."""
         return await self._aside(self._session_now)
 
-    async def acancel(self, reason: str = "cancelled by the application") -> None:
+    async def acancel(self, reason: str = "cancelled by the application", *, by: str = "application") -> None:
         """As `cancel`."""
-        await self._aside(self.cancel, reason)
+        await self._aside(lambda: self.cancel(reason, by=by))
 
     async def arevoke(
         self,

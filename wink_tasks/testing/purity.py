@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -181,14 +182,20 @@ class _Handed:
 
 @contextmanager
 def _listening() -> Iterator[list[Any]]:
-    """The functions written in C that this thread calls meanwhile: clocks and sources of randomness are among them."""
+    """The functions written in C that this thread calls meanwhile: clocks and sources of randomness are among them.
+
+    Garbage is collected afterwards: a callback of `gc` may well read the clock, as Hypothesis's does.
+    """
     called: list[Any] = []
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(lambda _frame, kind, what: called.append(what) if kind == "c_call" else None)
     try:
         yield called
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def _outside(called: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import secrets
 import time
@@ -155,6 +156,24 @@ def test_an_installed_method_is_reported_by_its_own_name():
 def test_pure_reducers_pass_and_are_named(rule: Any):
     assert check_purity(with_rule(rule), [Seen("a", at=86_400.0), Seen("b")]) == {name_of(rule)}
     assert check_purity(with_rule(rule), []) == frozenset()
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_a_collection_of_garbage_is_not_the_reducers(collects: bool):
+    def reads_the_clock_as_well(_phase: str, _info: object) -> None:
+        time.perf_counter()
+
+    before, thresholds = gc.isenabled(), gc.get_threshold()
+    gc.callbacks.append(reads_the_clock_as_well)
+    gc.set_threshold(1)
+    (gc.enable if collects else gc.disable)()
+    try:
+        assert check_purity(with_rule(pure), [Seen("a"), Seen("b")]) == {name_of(pure)}
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if before else gc.disable)()
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(reads_the_clock_as_well)
 
 
 def test_the_events_of_a_session_and_of_the_ledger_itself():

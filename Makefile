@@ -21,12 +21,16 @@ demo: $(VENV)/.demo ## review the sample project with the offline reviewer; DIR=
 	$(BIN)/wink demo $${DIR:+"$$DIR"} $${MODEL:+--model "$$MODEL"}
 
 # The tests of processes wait more than they compute, so the others run beside them; the faults want the machine alone.
+# Those of the command line are processes as well, but stand with the others: so both halves take as long.
+# All is compiled first: where PYTHONDONTWRITEBYTECODE is set, each of some hundred processes would do it for itself.
 test: $(VENV)/.dev ## run every test; less than 99.95 % of lines and branches is a failure
 	rm -f .coverage .coverage.*
+	$(BIN)/python -m compileall -q wink_tasks workers beat tests
 	$(BIN)/coverage run -m pytest tests/faults
-	@set -m; $(BIN)/coverage run -m pytest tests/integration > .pytest-integration.log 2>&1 & beside=$$!; \
+	@set -m; $(BIN)/coverage run -m pytest tests/integration --ignore tests/integration/cli > .pytest-integration.log 2>&1 & \
+	  beside=$$!; \
 	  trap 'kill -INT $$beside' INT TERM; status=0; \
-	  $(BIN)/coverage run -m pytest tests/unit tests/property tests/conformance tests/formal || status=$$?; \
+	  $(BIN)/coverage run -m pytest tests/unit tests/property tests/conformance tests/formal tests/integration/cli || status=$$?; \
 	  [ $$status -ne 2 ] || kill -INT $$beside; \
 	  wait $$beside || status=$$?; cat .pytest-integration.log; exit $$status
 	$(BIN)/coverage combine --quiet

@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -91,7 +90,7 @@ class Choices:
     clock: Clock = field(default_factory=SystemClock)
     draw: Callable[[], float] = random.random
     uuid4: Callable[[], UUID] = uuid4
-    pass_time: Callable[[float], object] = time.sleep
+    pass_time: Callable[[float], object] | None = None
 
 
 class House:

@@ -24,6 +24,7 @@ from wink_tasks import (
     Wink,
 )
 from wink_tasks.adapters.celery import ringer
+from wink_tasks.adapters.celery.broadcast import tell_workers
 from wink_tasks.adapters.celery.ringer import CeleryRinger
 from wink_tasks.ports.mailbox import Address, Doorbell
 from wink_tasks.ports.telemetry import NullTracer
@@ -236,6 +237,8 @@ def test_a_broker_that_accepts_and_never_answers_does_not_hold_the_caller(
             publisher.ring(bells)
         assert "doorbell of one to queue 'celery' not published" in caplog.text
         assert ", nor are 2 more; it is rung again later" in caplog.text
+        tell_workers(app, "t", "run")
+        assert "workers not told that run was cancelled: " in caplog.text
         publisher.close()
         publisher.close()
         app.close()

@@ -46,7 +46,10 @@ class Waiting(Protocol):
 
 
 class InlineWorker:
-    """Rings by working: what is ready is done at once, by whoever rings first. `pass_time` lets seconds go by."""
+    """Rings by working: what is ready is done at once, by whoever rings first.
+
+    `pass_time` moves a clock on; None waits for the real one.
+    """
 
     def __init__(
         self,
@@ -55,21 +58,24 @@ class InlineWorker:
         mailbox: Mailbox,
         waiting: Waiting,
         clock: Clock,
-        pass_time: Callable[[float], object],
+        pass_time: Callable[[float], object] | None,
     ) -> None:
         self._steps = steps
         self._mailbox = mailbox
         self._waiting = waiting
         self._clock = clock
-        self._pass_time = pass_time
         self._bells: deque[Doorbell] = deque()
+        # Held by who works or moves the clock: a lease or a deadline must not pass by that while somebody works.
         self._working = threading.Lock()
-        self._passing = threading.Lock()
+        self._pass_time = pass_time
+        self._news = threading.Condition()
+        self._told = 0
         self._worker: int | None = None
 
     def ring(self, doorbells: Iterable[Doorbell]) -> None:
         """See `ports.doorbell`. Where another thread works already, it does these, too."""
         self._bells.extend(doorbells)
+        self._tell()
         while self._bells and self._working.acquire(blocking=False):
             self._work_off()
 
@@ -84,19 +90,34 @@ class InlineWorker:
         if self._worker == threading.get_ident():
             message = "a step waits for a run, which nobody is left to work on: return instead"
             raise BlockingInTaskError(message)
+        told, seconds = self._told, 0.0
         if not self._working.acquire(blocking=False):
             with self._working:
                 return
-        self._working.release()
-        with self._passing:  # two that moved a clock at once would move it twice as far
-            idle = not self._bells and not self._working.locked()
-            due = self._waiting.next_due()
-            if due is None and idle:
-                message = "nothing is left to do in this process, and the run has not ended"
-                raise RunTimeoutError(message)
-            self._pass_time(min(at_most, max(0.0, (due or 0.0) - self._clock.now())))
-            self._bells.extend(self._mailbox.reap())
+        try:
+            if not self._bells:
+                seconds = min(at_most, self._until_due())
+                if self._pass_time is not None:
+                    self._pass_time(seconds)
+        finally:
+            self._working.release()
+        if self._pass_time is None:
+            with self._news:
+                self._news.wait_for(lambda: self._told != told, seconds)
+        self._bells.extend(self._mailbox.reap())
         self.ring(())
+
+    def _until_due(self) -> float:
+        due = self._waiting.next_due()
+        if due is None:
+            raise RunTimeoutError("nothing is left to do in this process, and the run has not ended")
+        return max(0.0, due - self._clock.now())
+
+    def _tell(self) -> None:
+        """Have those who wait look again."""
+        with self._news:
+            self._told += 1
+            self._news.notify_all()
 
     def _work_off(self) -> None:
         self._worker = threading.get_ident()
@@ -110,3 +131,4 @@ class InlineWorker:
         finally:
             self._worker = None
             self._working.release()
+            self._tell()

@@ -53,7 +53,7 @@ class ScriptedProvider:
         self.requests.append(request)
         move = self._move(request)
         if isinstance(move, Exception):
-            raise move
+            raise move.with_traceback(None)  # one that several moves share would grow by each
         return move
 
     async def close(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -511,14 +513,56 @@ def test_a_model_call_is_cut_when_its_evaluation_is_cancelled():
         helper.join()
 
 
-def test_nothing_left_to_do_is_said():
-    worker = InlineWorker(
-        steps=lambda: None,
-        mailbox=None,
-        waiting=SimpleNamespace(next_due=lambda: None),
+def inline(did: list[Any], next_due: Callable[[], float | None], pass_time: Any) -> InlineWorker:
+    """A worker whose steps and passing time are told in `did`."""
+    steps = SimpleNamespace(run=lambda address, *_, **__: did.append(address))
+    return InlineWorker(
+        steps=lambda: steps,
+        mailbox=SimpleNamespace(reap=list),
+        waiting=SimpleNamespace(next_due=next_due),
         clock=FakeClock(),
-        pass_time=lambda _: None,
+        pass_time=pass_time,
     )
+
+
+def elsewhere(work: Callable[[], object]) -> None:
+    """In another thread, to its end."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_a_clock_is_not_moved_under_somebody_who_works():
+    did: list[Any] = []
+
+    def next_due() -> float:
+        elsewhere(lambda: worker.ring([SimpleNamespace(address="step", task="t")]))
+        return 5.0
+
+    worker = inline(did, next_due, lambda _: did.append("passed"))
+    worker.work(10)
+    assert did == ["passed", "step"]
+
+
+def test_who_waits_for_the_real_clock_keeps_nobody_from_work():
+    did: list[Any] = []
+    asked = threading.Event()
+
+    def next_due() -> float:
+        asked.set()
+        return FakeClock().now() + 3600
+
+    worker = inline(did, next_due, None)
+    waiter = threading.Thread(target=lambda: worker.work(3600))
+    waiter.start()
+    assert asked.wait(60)
+    worker.ring([SimpleNamespace(address="step", task="t")])
+    waiter.join(60)
+    assert (did, waiter.is_alive()) == (["step"], False)
+
+
+def test_nothing_left_to_do_is_said():
+    worker = inline([], lambda: None, lambda _: None)
     with pytest.raises(RunTimeoutError, match="nothing is left to do in this process"):
         worker.work(5)
 

@@ -407,7 +407,6 @@ def test_a_worker_that_cannot_be_told_is_a_warning(shop: Shop, caplog: pytest.Lo
     from wink_tasks.adapters.celery.broadcast import tell_workers
 
     shop.app.conf.broker_url = "redis://127.0.0.1:1/0"
-    shop.app.conf.broker_transport_options = {"socket_connect_timeout": 0.1}
     tell_workers(shop.app, "default", "r")
     assert "workers not told that r was cancelled" in caplog.text
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
+from contextlib import nullcontext
 from typing import Any, Final
 
 from celery import Celery
 
+from wink_tasks.adapters.celery.ringer import bounded
 from wink_tasks.core.redaction import redact
 
 log = logging.getLogger(__name__)
@@ -15,19 +16,32 @@ log = logging.getLogger(__name__)
 CANCEL: Final = "wink_cancel"
 """The control command. Workers believe the ledger, not the command."""
 
-_one_at_a_time: Final = threading.Lock()
-"""Celery's broadcast holds one connection of its pool and waits for another: as many at once as there are would wait
-for one another for ever."""
+_RETRIES: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
-def tell_workers(app: Celery, tenant: str, run: str, **options: Any) -> None:
-    """Broadcast it. `options` are `terminate`, `signal`, and Celery's `connection`, `reply`, `timeout`.
+def tell_workers(
+    app: Celery,
+    tenant: str,
+    run: str,
+    *,
+    terminate: bool | None = None,
+    signal: str | None = None,
+    connection: Any = None,
+    reply: bool = False,
+    timeout: float = 1.0,
+) -> None:
+    """Broadcast it; with `reply`, wait so many seconds for who answers. `connection` None is one of our own.
 
-    A broker that cannot be reached is logged, never raised.
+    A broker that cannot be reached, or does not answer, is logged, never raised, and never waited for.
     """
-    arguments = {"tenant": tenant, "run": run, **{name: options.pop(name, None) for name in ("terminate", "signal")}}
+    arguments = {"tenant": tenant, "run": run, "terminate": terminate, "signal": signal}
     try:
-        with _one_at_a_time:
-            app.control.broadcast(CANCEL, arguments=arguments, **options)
+        with bounded(app, **_RETRIES) if connection is None else nullcontext(connection) as used:
+            mailbox = app.control.mailbox(used)
+            mailbox.producer_pool = None  # the app's would open a second connection, and wait for it without end
+            if reply:
+                mailbox.multi_call(CANCEL, arguments, timeout=timeout)
+            else:
+                mailbox.abcast(CANCEL, arguments)
     except Exception as error:  # noqa: BLE001 - whatever a broker raises; each keeper hears of it at its next renewal
         log.warning("workers not told that %s was cancelled: %s", run, redact(f"{type(error).__name__}: {error}"))

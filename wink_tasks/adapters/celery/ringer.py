@@ -37,6 +37,14 @@ BOUNDS: Final = {
 _PUBLISH_POLICY: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
+def bounded(app: Celery, **options: object) -> Any:
+    """A connection to the app's broker which gives it up where it does not answer. `options` are the transport's."""
+    return app.connection_for_write(
+        transport_options={**BOUNDS, **options, **app.conf.broker_transport_options},
+        connect_timeout=min(PATIENCE, app.conf.broker_connection_timeout or PATIENCE),
+    )
+
+
 def header(address: Address) -> dict[str, object]:
     """What a doorbell says about its message."""
     return {
@@ -112,13 +120,9 @@ class CeleryRinger:
     def _pool(self) -> ProducerPool:
         with self._opening:
             if self._producers is None:
-                app = self._app
-                connection = app.connection_for_write(
-                    transport_options={**BOUNDS, **app.conf.broker_transport_options},
-                    connect_timeout=min(PATIENCE, app.conf.broker_connection_timeout or PATIENCE),
-                )
-                limit = app.conf.broker_pool_limit
-                self._producers = ProducerPool(connection.Pool(limit), limit=limit, Producer=app.amqp.Producer)
+                limit = self._app.conf.broker_pool_limit
+                connections = bounded(self._app).Pool(limit)
+                self._producers = ProducerPool(connections, limit=limit, Producer=self._app.amqp.Producer)
             return self._producers
 
     def _publish(self, doorbell: Doorbell, producer: Any) -> None:

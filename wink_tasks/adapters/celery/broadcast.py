@@ -8,15 +8,13 @@ from typing import Any, Final
 
 from celery import Celery
 
-from wink_tasks.adapters.celery.ringer import bounded
+from wink_tasks.adapters.celery.ringer import RETRIES, bounded
 from wink_tasks.core.redaction import redact
 
 log = logging.getLogger(__name__)
 
 CANCEL: Final = "wink_cancel"
 """The control command. Workers believe the ledger, not the command."""
-
-_RETRIES: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
 
 
 def tell_workers(
@@ -36,7 +34,7 @@ def tell_workers(
     """
     arguments = {"tenant": tenant, "run": run, "terminate": terminate, "signal": signal}
     try:
-        with bounded(app, **_RETRIES) if connection is None else nullcontext(connection) as used:
+        with bounded(app, **RETRIES) if connection is None else nullcontext(connection) as used:
             mailbox = app.control.mailbox(used)
             mailbox.producer_pool = None  # the app's would open a second connection, and wait for it without end
             if reply:

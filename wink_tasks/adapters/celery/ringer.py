@@ -34,7 +34,8 @@ BOUNDS: Final = {
 }
 """What holds a transport to that; each knows its own options and leaves the others alone."""
 
-_PUBLISH_POLICY: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+RETRIES: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+"""Who publishes tries once more: what was not heard is rung again, or seen in the ledger."""
 
 
 def bounded(app: Celery, **options: object) -> Any:
@@ -144,6 +145,6 @@ class CeleryRinger:
                 add_to_parent=False,
                 serializer="json",
                 retry=True,
-                retry_policy=_PUBLISH_POLICY,
+                retry_policy=RETRIES,
                 **optional,
             )

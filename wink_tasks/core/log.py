@@ -27,6 +27,8 @@ class Log(Generic[T]):
     def of(cls, items: Iterable[T]) -> Log[T]:
         """A log of these items."""
         held = tuple(items)
+        if len(held) < WIDTH:
+            return cls((), held)
         whole = len(held) - len(held) % WIDTH
         return cls(tuple(held[start : start + WIDTH] for start in range(0, whole, WIDTH)), held[whole:])
 

@@ -72,14 +72,14 @@ def _fold_one(state: SessionState, record: Recorded) -> SessionState:
     replace = msgspec.structs.replace
     event = record.event
     match event:
+        case Dispatched() | SliceSeeded():
+            return replace(state, seq=record.seq, slices=_sliced(state, record))
         case SessionOpened() | SessionForked():
             return replace(state, seq=record.seq, opened_at=record.at, tenant=event.tenant, session=event.session)
         case EvaluationAccepted():
             return replace(state, seq=record.seq, open={**state.open, event.evaluation: accepted(event)})
         case StepRevived():  # also of an outcome, whose evaluation has ended
             return replace(state, seq=record.seq)
-        case Dispatched() | SliceSeeded():
-            return replace(state, seq=record.seq, slices=_sliced(state, record))
     before = state.open.get(event.evaluation)
     if before is None and isinstance(event, EvaluationResumed):
         before = next((last for last in reversed(tuple(state.ended)) if last.id == event.evaluation), None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
 
 from wink_tasks.core.log import Log
 
@@ -21,29 +22,25 @@ class SlicePolicy(Enum):
     LOG = "log"
 
 
-@dataclass(frozen=True, slots=True)
-class Append(Generic[T]):
+class Append(msgspec.Struct, Generic[T], frozen=True):
     """One more value at the end."""
 
     item: T
 
 
-@dataclass(frozen=True, slots=True)
-class Extend(Generic[T]):
+class Extend(msgspec.Struct, Generic[T], frozen=True):
     """More values at the end."""
 
     items: Iterable[T]
 
 
-@dataclass(frozen=True, slots=True)
-class Replace(Generic[T]):
+class Replace(msgspec.Struct, Generic[T], frozen=True):
     """These values instead of all."""
 
     items: Iterable[T]
 
 
-@dataclass(frozen=True, slots=True)
-class Clear(Generic[T]):
+class Clear(msgspec.Struct, Generic[T], frozen=True):
     """Without the values for which `predicate` holds; None: without any."""
 
     predicate: Callable[[T], bool] | None = None
@@ -79,8 +76,7 @@ class SliceView(Generic[T]):
         return iter(self._values)
 
 
-@dataclass(frozen=True, slots=True)
-class ReducerContext:
+class ReducerContext(msgspec.Struct, frozen=True):
     """Where the event stands. A time that matters is a field of the event: whoever folds again has no clock."""
 
     tenant: str

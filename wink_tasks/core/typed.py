@@ -80,7 +80,7 @@ class TypedJson(Generic[T]):
     def load(self, data: Json) -> T:
         """The value that `data`, which is JSON, stands for. Raises ValueInvalidError."""
         try:
-            return self._built[0].validate_json(encode(data))
+            return cast("T", self._built[0].validator.validate_json(encode(data)))
         except ValidationError as error:
             raise ValueInvalidError(self._what, problems(error)) from error
 

@@ -34,7 +34,10 @@ def test_tail_follows_a_session_until_ctrl_c(redis_url: str):
         append(Dispatched(name="proj.Noted", data=2), after=2)
         assert json.loads(process.stdout.readline())["event"]["data"] == 2
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     store.close()
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
